@@ -1,0 +1,365 @@
+//! The engine: every locking strategy behind one interface.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    ids::{OrderId, ShopId, UserId},
+    order::{Basket, CancelOutcome, PlaceOrder, PlaceRequest, Reply},
+    source::{Source, SystemSource},
+    store::{Locking, Store, StoreError},
+};
+
+/// How concurrent orders for one SKU are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// Read, subtract, write: the problem itself. Only with [`Config::allow_overselling`].
+    Naive,
+    /// Compare-and-set on what was read, retried as a new transaction with a limit and jitter.
+    Optimistic,
+    /// The rows are locked in SKU order before they are read.
+    Pessimistic,
+    /// One worker, one order a transaction.
+    Queue,
+    /// One worker takes everything that is waiting, decides it in arrival order and commits once for all.
+    Batched,
+}
+
+impl Strategy {
+    /// All of them, the unsafe one first.
+    pub const ALL: [Self; 5] = [Self::Naive, Self::Optimistic, Self::Pessimistic, Self::Queue, Self::Batched];
+    /// Those that never oversell.
+    pub const SAFE: [Self; 4] = [Self::Optimistic, Self::Pessimistic, Self::Queue, Self::Batched];
+
+    /// As on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Naive => "naive",
+            Self::Optimistic => "optimistic",
+            Self::Pessimistic => "pessimistic",
+            Self::Queue => "queue",
+            Self::Batched => "batched",
+        }
+    }
+
+    fn locking(self) -> Locking {
+        match self {
+            Self::Naive => Locking::None,
+            Self::Optimistic => Locking::CompareAndSet,
+            Self::Pessimistic | Self::Queue => Locking::Exclusive,
+            Self::Batched => Locking::Shared,
+        }
+    }
+}
+
+impl std::str::FromStr for Strategy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|strategy| strategy.as_str() == text).ok_or_else(|| {
+            format!("{text:?} is no locking strategy; use batched, queue, pessimistic, optimistic or naive")
+        })
+    }
+}
+
+/// Limits and choices of an engine.
+#[derive(Clone)]
+pub struct Config {
+    /// How orders are kept apart.
+    pub strategy: Strategy,
+    /// Must be true for [`Strategy::Naive`], which sells what isn't there.
+    pub allow_overselling: bool,
+    /// The most orders that may wait; past it a call is [`PlaceError::Overloaded`] at once.
+    pub max_waiting: NonZeroUsize,
+    /// The most orders in one transaction of [`Strategy::Batched`].
+    pub max_batch: NonZeroUsize,
+    /// How often a transaction is tried in all.
+    pub max_tries: u32,
+    /// Time, ids, jitter.
+    pub source: Arc<dyn Source>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::Batched,
+            allow_overselling: false,
+            max_waiting: NonZeroUsize::new(4096).expect("not zero"),
+            max_batch: NonZeroUsize::new(512).expect("not zero"),
+            max_tries: 5,
+            source: Arc::new(SystemSource),
+        }
+    }
+}
+
+/// Why a call got no [`Reply`]. None of them says that no order was placed: the same key is safe to send again,
+/// and tells.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// Too many orders wait already, or the engine is stopping.
+    #[error("too many orders are waiting")]
+    Overloaded,
+    /// The store didn't answer or can't write, or others were faster at every try.
+    #[error("the store is unavailable")]
+    Unavailable,
+    /// There is no such shop.
+    #[error("there is no such shop")]
+    NoSuchShop,
+    /// A bug; the details are for the log.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// A strategy that isn't allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("the naive strategy sells what isn't there; allow overselling explicitly to see it")]
+pub struct OversellingNotAllowed;
+
+/// What an engine tells of its work as it goes; for metrics.
+pub trait Observer: Send + Sync + 'static {
+    /// One transaction decided these replies, and took so long with reading, deciding, writing and committing.
+    fn committed(&self, _replies: &[Reply], _took: Duration) {}
+    /// A transaction is tried again.
+    fn retried(&self) {}
+}
+
+struct NoObserver;
+impl Observer for NoObserver {}
+
+/// Takes orders from many tasks and places them by one strategy. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    placer: Arc<Placer>,
+    queue: Option<Arc<Queue>>,
+    /// Orders under way in the strategies without a queue.
+    direct: Arc<tokio::sync::Semaphore>,
+    config: Arc<Config>,
+}
+
+/// What every strategy shares: one transaction, tried again where that is safe.
+struct Placer {
+    store: Arc<dyn Store>,
+    locking: Locking,
+    max_tries: u32,
+    source: Arc<dyn Source>,
+    observer: Arc<dyn Observer>,
+    retries: AtomicU64,
+}
+
+struct Queue {
+    /// Taken out when the engine drains: the worker ends once the queue is empty.
+    waiting: Mutex<Option<mpsc::Sender<Waiting>>>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Waiting {
+    order: PlaceOrder,
+    reply: oneshot::Sender<Result<Reply, PlaceError>>,
+}
+
+impl Engine {
+    /// Starts an engine on a store; call it inside a tokio runtime.
+    pub fn start(store: Arc<dyn Store>, config: Config) -> Result<Self, OversellingNotAllowed> {
+        Self::start_observed(store, config, Arc::new(NoObserver))
+    }
+
+    /// As [`Engine::start`], with somebody who is told of its work.
+    pub fn start_observed(
+        store: Arc<dyn Store>,
+        config: Config,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, OversellingNotAllowed> {
+        if config.strategy == Strategy::Naive && !config.allow_overselling {
+            return Err(OversellingNotAllowed);
+        }
+        let placer = Arc::new(Placer {
+            store,
+            locking: config.strategy.locking(),
+            max_tries: config.max_tries.max(1),
+            source: config.source.clone(),
+            observer,
+            retries: AtomicU64::new(0),
+        });
+        let max_waiting = config.max_waiting.get();
+        let max_batch = match config.strategy {
+            Strategy::Batched => Some(config.max_batch.get()),
+            Strategy::Queue => Some(1),
+            Strategy::Naive | Strategy::Optimistic | Strategy::Pessimistic => None,
+        };
+        let queue = max_batch.map(|max_batch| {
+            let (waiting, orders) = mpsc::channel(max_waiting);
+            let worker = tokio::spawn(work(placer.clone(), orders, max_batch));
+            Arc::new(Queue { waiting: Mutex::new(Some(waiting)), worker: Mutex::new(Some(worker)) })
+        });
+        let direct = Arc::new(tokio::sync::Semaphore::new(max_waiting));
+        Ok(Self { placer, queue, direct, config: Arc::new(config) })
+    }
+
+    /// Places an order, or says why not. Once it is accepted, dropping the future doesn't stop it.
+    pub async fn place(&self, request: PlaceRequest) -> Result<Reply, PlaceError> {
+        let cart_seq_seen = match request.basket {
+            Basket::Lines(_) => 0,
+            Basket::Cart => {
+                self.placer.store.cart_seq(request.shop, &request.user).await.map_err(place_error)?
+            }
+        };
+        let fingerprint = request.fingerprint();
+        let placed_at = self.config.source.now();
+        let order_id = OrderId(self.config.source.uuid(placed_at));
+        self.place_prepared(PlaceOrder { request, fingerprint, order_id, placed_at, cart_seq_seen }).await
+    }
+
+    /// Places an order whose id, time and cart were fixed before, as a test or a gateway may do.
+    pub async fn place_prepared(&self, order: PlaceOrder) -> Result<Reply, PlaceError> {
+        let Some(queue) = &self.queue else {
+            let _permit = self.direct.try_acquire().map_err(|_| PlaceError::Overloaded)?;
+            let mut replies = self.placer.place(order.request.shop, vec![order]).await?;
+            return replies.pop().ok_or_else(|| PlaceError::Internal("a store gave no reply".into()));
+        };
+        let (reply, answer) = oneshot::channel();
+        let accepted = {
+            let waiting = queue.waiting.lock().expect("never poisoned: nothing panics while it is held");
+            waiting.as_ref().map(|waiting| waiting.try_send(Waiting { order, reply }))
+        };
+        match accepted {
+            Some(Ok(())) => answer.await.unwrap_or(Err(PlaceError::Unavailable)),
+            Some(Err(_)) | None => Err(PlaceError::Overloaded),
+        }
+    }
+
+    /// Cancels a buyer's order: its units go back to stock exactly once.
+    pub async fn cancel(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        id: OrderId,
+    ) -> Result<CancelOutcome, PlaceError> {
+        let at = self.config.source.now();
+        self.placer.retrying(|| self.placer.store.cancel(shop, user, id, at)).await
+    }
+
+    /// The store it places on.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.placer.store
+    }
+
+    /// Its time, ids and jitter.
+    pub fn source(&self) -> &Arc<dyn Source> {
+        &self.config.source
+    }
+
+    /// The strategy it was started with.
+    pub fn strategy(&self) -> Strategy {
+        self.config.strategy
+    }
+
+    /// Orders that wait right now (in the strategies without a queue: that are under way).
+    pub fn waiting(&self) -> usize {
+        let Some(queue) = &self.queue else {
+            return self.config.max_waiting.get() - self.direct.available_permits();
+        };
+        let waiting = queue.waiting.lock().expect("never poisoned: nothing panics while it is held");
+        waiting.as_ref().map_or(0, |waiting| waiting.max_capacity() - waiting.capacity())
+    }
+
+    /// How often a transaction was tried again since the start.
+    pub fn retries(&self) -> u64 {
+        self.placer.retries.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more orders, and returns when all that were accepted are answered.
+    pub async fn drain(&self) {
+        self.direct.close();
+        if let Some(queue) = &self.queue {
+            queue.waiting.lock().expect("never poisoned: nothing panics while it is held").take();
+            let worker = queue.worker.lock().expect("never poisoned: nothing panics while it is held").take();
+            if let Some(worker) = worker {
+                worker.await.ok();
+            }
+        }
+    }
+}
+
+/// The worker of `queue` and `batched`: everything that is waiting, up to `max_batch`, in one transaction a shop.
+async fn work(placer: Arc<Placer>, mut orders: mpsc::Receiver<Waiting>, max_batch: usize) {
+    let mut batch = Vec::with_capacity(max_batch);
+    while orders.recv_many(&mut batch, max_batch).await > 0 {
+        while !batch.is_empty() {
+            let shop = batch[0].order.request.shop;
+            let (of_shop, rest): (Vec<Waiting>, Vec<Waiting>) =
+                batch.drain(..).partition(|waiting| waiting.order.request.shop == shop);
+            batch.extend(rest);
+            let (of_shop, replies): (Vec<PlaceOrder>, Vec<_>) =
+                of_shop.into_iter().map(|waiting| (waiting.order, waiting.reply)).unzip();
+            match placer.place(shop, of_shop).await {
+                // A buyer who hung up has dropped the receiver; the order stands all the same.
+                Ok(answers) => {
+                    replies.into_iter().zip(answers).for_each(|(to, answer)| drop(to.send(Ok(answer))))
+                }
+                Err(error) => replies.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),
+            }
+        }
+    }
+}
+
+impl Placer {
+    async fn place(&self, shop: ShopId, orders: Vec<PlaceOrder>) -> Result<Vec<Reply>, PlaceError> {
+        let count = orders.len();
+        let orders = Arc::new(orders);
+        let begun = Instant::now();
+        let replies = self.retrying(|| self.store.place(shop, orders.clone(), self.locking)).await?;
+        if replies.len() != count {
+            return Err(PlaceError::Internal(format!(
+                "a store gave {} replies to {count} orders",
+                replies.len()
+            )));
+        }
+        self.observer.committed(&replies, begun.elapsed());
+        Ok(replies)
+    }
+
+    /// Runs a whole transaction, again where that is safe: every operation carries its own key against being
+    /// done twice.
+    async fn retrying<T, F>(&self, mut transaction: impl FnMut() -> F) -> Result<T, PlaceError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut tries = 1;
+        loop {
+            match transaction().await {
+                Ok(value) => return Ok(value),
+                Err(StoreError::Conflict | StoreError::CommitUnknown(_)) if tries < self.max_tries => {
+                    self.retries.fetch_add(1, Ordering::Relaxed);
+                    self.observer.retried();
+                    let limit = Duration::from_millis(1 << tries.min(8));
+                    tokio::time::sleep(self.source.jitter(limit)).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(place_error(error)),
+            }
+        }
+    }
+}
+
+fn place_error(error: StoreError) -> PlaceError {
+    match error {
+        StoreError::Conflict | StoreError::CommitUnknown(_) | StoreError::Unavailable(_) => {
+            PlaceError::Unavailable
+        }
+        StoreError::NoSuchShop => PlaceError::NoSuchShop,
+        StoreError::Clash(text) | StoreError::Unusable(text) | StoreError::Internal(text) => {
+            PlaceError::Internal(text)
+        }
+    }
+}
