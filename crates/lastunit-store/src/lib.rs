@@ -1,1 +1,7 @@
-//! See ARCHITECTURE.md.
+//! Databases that keep shops for [`lastunit`]: SQLite, embedded in one file.
+
+mod check;
+mod migrate;
+mod sqlite;
+
+pub use sqlite::SqliteStore;

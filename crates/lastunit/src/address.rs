@@ -38,6 +38,20 @@ pub struct Address {
 }
 
 impl Address {
+    /// A valid address for examples and tests.
+    pub fn example() -> Self {
+        Self {
+            receiver: "Ada Lovelace".into(),
+            line1: "1 High Street".into(),
+            line2: None,
+            city: "Leeds".into(),
+            region: None,
+            postal_code: "LS1 1AA".into(),
+            country: "GB".into(),
+            phone: "+44 113 496 0000".into(),
+        }
+    }
+
     /// Checks every field; the error names the first that is wrong and says what it must be.
     pub fn validate(&self) -> Result<(), String> {
         check_field("receiver", &self.receiver, 1, 100, false)?;
@@ -75,24 +89,11 @@ fn is_country(code: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn address() -> Address {
-        Address {
-            receiver: "Ada".into(),
-            line1: "1 High Street".into(),
-            line2: None,
-            city: "Leeds".into(),
-            region: None,
-            postal_code: "LS1 1AA".into(),
-            country: "GB".into(),
-            phone: "+44 113 496 0000".into(),
-        }
-    }
-
     #[test]
     fn each_field_is_checked_and_named() {
-        assert_eq!(address().validate(), Ok(()));
+        assert_eq!(Address::example().validate(), Ok(()));
         let wrong = |change: fn(&mut Address), field: &str| {
-            let mut address = address();
+            let mut address = Address::example();
             change(&mut address);
             let error = address.validate().unwrap_err();
             assert!(error.contains(field), "{error}");

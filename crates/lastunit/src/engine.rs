@@ -230,12 +230,12 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let accepted = {
             let waiting = queue.waiting.lock().expect("never poisoned: nothing panics while it is held");
-            waiting.as_ref().map(|waiting| waiting.try_send(Waiting { order, reply }))
+            waiting.as_ref().is_some_and(|waiting| waiting.try_send(Waiting { order, reply }).is_ok())
         };
-        match accepted {
-            Some(Ok(())) => answer.await.unwrap_or(Err(PlaceError::Unavailable)),
-            Some(Err(_)) | None => Err(PlaceError::Overloaded),
+        if !accepted {
+            return Err(PlaceError::Overloaded);
         }
+        answer.await.unwrap_or(Err(PlaceError::Unavailable))
     }
 
     /// Cancels a buyer's order: its units go back to stock exactly once.

@@ -325,7 +325,7 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelOutcome {
     /// Canceled, now or before.
-    Canceled(Order),
+    Canceled(Box<Order>),
     /// Too late: shipped, completed or expired.
     NotCancelable(OrderStatus),
     /// This buyer has no such order.

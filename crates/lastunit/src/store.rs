@@ -28,7 +28,7 @@ pub enum Locking {
 }
 
 /// Why a store didn't do what it was asked. Unless it says otherwise, nothing was written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Somebody else was faster, or held a lock for too long: the whole transaction may be tried again.
     #[error("a concurrent transaction was in the way")]

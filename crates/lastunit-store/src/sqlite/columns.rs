@@ -1,0 +1,52 @@
+//! Columns to domain values; a value that the domain refuses is a bad row, never a panic.
+
+use std::error::Error;
+
+use lastunit::{Amount, Currency, ProductId, SkuId, StoreError};
+use rusqlite::{Row, types::Type};
+
+/// Reads typed values from a row.
+pub(super) trait Column {
+    fn amount(&self, at: usize) -> rusqlite::Result<Amount>;
+    fn currency(&self, at: usize) -> rusqlite::Result<Currency>;
+    fn product_id(&self, at: usize) -> rusqlite::Result<ProductId>;
+    fn sku_id(&self, at: usize) -> rusqlite::Result<SkuId>;
+    fn named<T>(&self, at: usize, parse: fn(&str) -> Option<T>) -> rusqlite::Result<T>;
+}
+
+impl Column for Row<'_> {
+    fn amount(&self, at: usize) -> rusqlite::Result<Amount> {
+        Amount::new(self.get(at)?).map_err(|e| invalid(at, Type::Integer, e))
+    }
+
+    fn currency(&self, at: usize) -> rusqlite::Result<Currency> {
+        Currency::new(self.get_ref(at)?.as_str()?).map_err(|e| invalid(at, Type::Text, e))
+    }
+
+    fn product_id(&self, at: usize) -> rusqlite::Result<ProductId> {
+        ProductId::new(self.get(at)?).map_err(|e| invalid(at, Type::Integer, e))
+    }
+
+    fn sku_id(&self, at: usize) -> rusqlite::Result<SkuId> {
+        SkuId::new(self.get(at)?).map_err(|e| invalid(at, Type::Integer, e))
+    }
+
+    fn named<T>(&self, at: usize, parse: fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+        let text = self.get_ref(at)?.as_str()?;
+        parse(text).ok_or_else(|| invalid(at, Type::Text, format!("unknown value {text:?}")))
+    }
+}
+
+/// A column's value that isn't what it must be.
+pub(super) fn invalid(
+    at: usize,
+    kind: Type,
+    why: impl Into<Box<dyn Error + Send + Sync>>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(at, kind, why.into())
+}
+
+/// A row that Lastunit can't have written.
+pub(super) fn bad_row(table: &str, why: impl std::fmt::Display) -> StoreError {
+    StoreError::Internal(format!("a row of {table} can't be read: {why}"))
+}

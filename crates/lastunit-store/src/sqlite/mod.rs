@@ -1,0 +1,404 @@
+//! SQLite: a shop in one file. WAL with synchronous=FULL, one writer, readers apart.
+
+mod buyers;
+mod catalogue;
+mod columns;
+mod invariants;
+mod orders;
+mod place;
+mod readers;
+mod schema;
+mod service_keys;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use lastunit::{
+    Address, AddressId, CancelOutcome, Cart, CartLineSetting, CheckReport, ImportSummary, Locking,
+    NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku,
+    SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp, UserId, decide,
+};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use uuid::Uuid;
+
+use readers::Readers;
+use writer::{Commit, Writer};
+
+const INSERT_MOVEMENT: &str =
+    "INSERT INTO stock_movement (shop_id, source_id, sku_id, kind, delta, reason, created_at)
+                               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const INSERT_EVENT: &str =
+    "INSERT INTO outbox_event (shop_id, subject_id, kind, created_at) VALUES (?1, ?2, ?3, ?4)";
+
+/// How long another program's write (or a backup) may be in the way before a write gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages of log (4 KiB each) before they are moved into the database: rarer makes the slowest orders faster, and
+/// the log longer.
+const CHECKPOINT_PAGES: u32 = 20_000;
+
+/// A database file. It keeps what it acknowledged through kill -9 and power cuts (WAL, synchronous=FULL).
+pub struct SqliteStore {
+    path: PathBuf,
+    /// Taken out when the store closes.
+    writer: Mutex<Option<Arc<Writer>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    readers: Readers,
+}
+
+impl SqliteStore {
+    /// Opens a database file, creates it if it isn't there, and brings its schema up to date.
+    ///
+    /// [`StoreError::Unusable`] if it isn't Lastunit's, or of a newer version.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with(path.as_ref(), OpenFlags::SQLITE_OPEN_CREATE)
+    }
+
+    /// Opens a database file that has to be there.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if !path.is_file() {
+            return Err(StoreError::Unusable(format!("there is no file {}", path.display())));
+        }
+        Self::open_with(path, OpenFlags::empty())
+    }
+
+    fn open_with(path: &Path, create: OpenFlags) -> Result<Self, StoreError> {
+        let unusable = |error: rusqlite::Error| {
+            StoreError::Unusable(format!("{} can't be opened as a SQLite database: {error}", path.display()))
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+        let connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
+        prepare(&connection).map_err(unusable)?;
+        schema::refuse_foreign(&connection, path)?;
+        // Without FULL a power cut loses acknowledged orders. Reading back is cheap, and sure.
+        connection
+            .execute_batch(&format!(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+                 PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};"
+            ))
+            .map_err(unusable)?;
+        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+        let journal = pragma("journal_mode").map_err(unusable)?;
+        if journal != "wal" {
+            let text = format!("{} can't be put into WAL mode (it is in {journal})", path.display());
+            return Err(StoreError::Unusable(text));
+        }
+        schema::migrate(&connection)?;
+        let readers = Readers::open(path)?;
+        let (writer, thread) =
+            Writer::start(connection).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Mutex::new(Some(Arc::new(writer))),
+            thread: Mutex::new(Some(thread)),
+            readers,
+        })
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        commit: Commit,
+        write: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let writer = self.writer.lock().expect("never poisoned").clone();
+        let writer = writer.ok_or_else(|| StoreError::Unavailable("the store is closed".into()))?;
+        writer.write(commit, write).await
+    }
+
+    /// Decides on what a reader saw, then writes: what was read may be old by then.
+    async fn place_unlocked(
+        &self,
+        shop: ShopId,
+        orders: Arc<Vec<PlaceOrder>>,
+        naive: bool,
+    ) -> Result<Vec<Reply>, StoreError> {
+        let to_read = orders.clone();
+        let seen = self.readers.read(move |connection| place::read(connection, shop, &to_read)).await?;
+        self.write(Commit::Alone, move |connection| {
+            let before = naive.then(|| seen.skus.clone());
+            let decision = decide(&orders, seen);
+            let stock = before.as_ref().map_or(place::StockWrite::Guarded, place::StockWrite::Overwrite);
+            place::write(connection, shop, &orders, &decision, stock)?;
+            Ok(decision.replies)
+        })
+        .await
+    }
+}
+
+/// What every connection needs.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.pragma_update(None, "cache_size", -16_000)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        prepare(&connection)?;
+        connection.pragma_update(None, "query_only", "ON")?;
+        Ok(connection)
+    };
+    open().map_err(store_error)
+}
+
+/// SQLite's errors, by what a caller can do about them.
+fn store_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Conflict,
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::OutOfMemory
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => StoreError::Unavailable(error.to_string()),
+        _ => StoreError::Internal(error.to_string()),
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for SqliteStore {
+    async fn place(
+        &self,
+        shop: ShopId,
+        orders: Arc<Vec<PlaceOrder>>,
+        locking: Locking,
+    ) -> Result<Vec<Reply>, StoreError> {
+        let commit = match locking {
+            Locking::None => return self.place_unlocked(shop, orders, true).await,
+            Locking::CompareAndSet => return self.place_unlocked(shop, orders, false).await,
+            Locking::Exclusive => Commit::Alone,
+            Locking::Shared => Commit::Shared,
+        };
+        self.write(commit, move |connection| place::place(connection, shop, &orders)).await
+    }
+
+    async fn cancel(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        id: OrderId,
+        at: Timestamp,
+    ) -> Result<CancelOutcome, StoreError> {
+        let user = user.clone();
+        self.write(Commit::Shared, move |connection| orders::cancel(connection, shop, &user, id, at)).await
+    }
+
+    async fn order(&self, shop: ShopId, user: &UserId, id: OrderId) -> Result<Option<Order>, StoreError> {
+        let user = user.clone();
+        self.readers.read(move |connection| orders::read(connection, shop, &user, id)).await
+    }
+
+    async fn orders(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        before: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let user = user.clone();
+        self.readers.read(move |connection| orders::list(connection, shop, &user, before, limit)).await
+    }
+
+    async fn sku(&self, shop: ShopId, id: SkuId) -> Result<Option<Sku>, StoreError> {
+        self.readers.read(move |connection| catalogue::read_sku(connection, shop, id)).await
+    }
+
+    async fn sku_by_code(&self, shop: ShopId, code: &str) -> Result<Option<Sku>, StoreError> {
+        let code = code.to_owned();
+        self.readers.read(move |connection| catalogue::read_sku_by_code(connection, shop, &code)).await
+    }
+
+    async fn skus(&self, shop: ShopId, after: Option<SkuId>, limit: usize) -> Result<Vec<Sku>, StoreError> {
+        self.readers.read(move |connection| catalogue::list_skus(connection, shop, after, limit)).await
+    }
+
+    async fn products(
+        &self,
+        shop: ShopId,
+        after: Option<ProductId>,
+        limit: usize,
+    ) -> Result<Vec<Product>, StoreError> {
+        self.readers.read(move |connection| catalogue::list_products(connection, shop, after, limit)).await
+    }
+
+    async fn create_product(
+        &self,
+        shop: ShopId,
+        product: NewProduct,
+        source: Uuid,
+        at: Timestamp,
+    ) -> Result<Product, StoreError> {
+        self.write(Commit::Shared, move |connection| {
+            catalogue::create_product(connection, shop, &product, source, at)
+        })
+        .await
+    }
+
+    async fn import(
+        &self,
+        shop: ShopId,
+        products: Vec<NewProduct>,
+        source: Uuid,
+        at: Timestamp,
+    ) -> Result<ImportSummary, StoreError> {
+        self.write(Commit::Alone, move |connection| {
+            catalogue::import(connection, shop, &products, source, at)
+        })
+        .await
+    }
+
+    async fn patch_sku(&self, shop: ShopId, id: SkuId, patch: SkuPatch) -> Result<Option<Sku>, StoreError> {
+        self.write(Commit::Shared, move |connection| catalogue::patch_sku(connection, shop, id, &patch)).await
+    }
+
+    async fn change_stock(
+        &self,
+        shop: ShopId,
+        id: SkuId,
+        change: StockChange,
+        source: Uuid,
+        at: Timestamp,
+    ) -> Result<Option<Sku>, StoreError> {
+        self.write(Commit::Shared, move |connection| {
+            catalogue::change_stock(connection, shop, id, &change, source, at)
+        })
+        .await
+    }
+
+    async fn settings(&self, shop: ShopId) -> Result<Option<ShopSettings>, StoreError> {
+        self.readers.read(move |connection| catalogue::read_settings(connection, shop)).await
+    }
+
+    async fn set_settings(
+        &self,
+        shop: ShopId,
+        settings: ShopSettings,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(Commit::Shared, move |connection| {
+            catalogue::write_settings(connection, shop, &settings, at)
+        })
+        .await
+    }
+
+    async fn cart(&self, shop: ShopId, user: &UserId) -> Result<Cart, StoreError> {
+        let user = user.clone();
+        self.readers.read(move |connection| buyers::read_cart(connection, shop, &user)).await
+    }
+
+    async fn cart_seq(&self, shop: ShopId, user: &UserId) -> Result<u64, StoreError> {
+        let user = user.clone();
+        self.readers.read(move |connection| place::read_cart_seq(connection, shop, &user)).await
+    }
+
+    async fn set_cart_line(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        sku: SkuId,
+        line: CartLineSetting,
+    ) -> Result<Option<Cart>, StoreError> {
+        let user = user.clone();
+        self.write(Commit::Shared, move |connection| {
+            buyers::set_cart_line(connection, shop, &user, sku, line)
+        })
+        .await
+    }
+
+    async fn remove_cart_lines(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        sku: Option<SkuId>,
+    ) -> Result<Cart, StoreError> {
+        let user = user.clone();
+        self.write(Commit::Shared, move |connection| buyers::remove_cart_lines(connection, shop, &user, sku))
+            .await
+    }
+
+    async fn add_address(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        id: AddressId,
+        address: Address,
+    ) -> Result<(), StoreError> {
+        let user = user.clone();
+        self.write(Commit::Shared, move |connection| {
+            buyers::add_address(connection, shop, &user, id, &address)
+        })
+        .await
+    }
+
+    async fn address(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        id: AddressId,
+    ) -> Result<Option<Address>, StoreError> {
+        let user = user.clone();
+        self.readers
+            .read(move |connection| place::read_address(connection, shop, &user, id.0.as_bytes()))
+            .await
+    }
+
+    async fn addresses(&self, shop: ShopId, user: &UserId) -> Result<Vec<(AddressId, Address)>, StoreError> {
+        let user = user.clone();
+        self.readers.read(move |connection| buyers::list_addresses(connection, shop, &user)).await
+    }
+
+    async fn delete_address(&self, shop: ShopId, user: &UserId, id: AddressId) -> Result<bool, StoreError> {
+        let user = user.clone();
+        self.write(Commit::Shared, move |connection| buyers::delete_address(connection, shop, &user, id))
+            .await
+    }
+
+    async fn service_keys(&self) -> Result<Vec<ServiceKey>, StoreError> {
+        self.readers.read(service_keys::list).await
+    }
+
+    async fn add_service_key(&self, key: ServiceKey) -> Result<(), StoreError> {
+        self.write(Commit::Shared, move |connection| service_keys::add(connection, &key)).await
+    }
+
+    async fn revoke_service_keys(&self, label: &str, at: Timestamp) -> Result<usize, StoreError> {
+        let label = label.to_owned();
+        self.write(Commit::Shared, move |connection| service_keys::revoke(connection, &label, at)).await
+    }
+
+    async fn forget_refusals(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.write(Commit::Shared, move |connection| orders::forget_refusals(connection, before, limit)).await
+    }
+
+    async fn check(&self) -> Result<CheckReport, StoreError> {
+        self.readers.read(invariants::check).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.write(Commit::Shared, |_| Ok(())).await
+    }
+
+    async fn close(&self) {
+        drop(self.writer.lock().expect("never poisoned").take());
+        let thread = self.thread.lock().expect("never poisoned").take();
+        if let Some(thread) = thread {
+            tokio::task::spawn_blocking(move || thread.join()).await.ok();
+        }
+        self.readers.close();
+    }
+}

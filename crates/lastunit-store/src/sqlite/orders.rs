@@ -1,0 +1,173 @@
+//! Orders that stand: reading, listing, canceling.
+
+use lastunit::{
+    CancelDecision, CancelOutcome, Order, OrderId, OrderLine, OrderStatus, PayMethod, ShopId, StoreError,
+    Timestamp, UserId, decide_cancel,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
+use uuid::Uuid;
+
+use super::{
+    columns::{self, Column},
+    store_error as error,
+};
+
+const COLUMNS: &str = "id, status, pay_method, total_count, goods_amount, freight, total_amount, currency, address, \
+                       created_at";
+
+/// An order of this buyer, with its lines.
+pub(super) fn read(
+    connection: &Connection,
+    shop: ShopId,
+    user: &UserId,
+    id: OrderId,
+) -> Result<Option<Order>, StoreError> {
+    let mut select = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM orders WHERE shop_id = ?1 AND id = ?2 AND user_id = ?3"
+        ))
+        .map_err(error)?;
+    let order = select
+        .query_row(params![shop.get(), id.0.as_bytes(), user.as_str()], head)
+        .optional()
+        .map_err(error)?;
+    order.map(|head| with_lines(connection, shop, head)).transpose()
+}
+
+/// Orders of this buyer, newest first, older than `before`.
+pub(super) fn list(
+    connection: &Connection,
+    shop: ShopId,
+    user: &UserId,
+    before: Option<OrderId>,
+    limit: usize,
+) -> Result<Vec<Order>, StoreError> {
+    let mut select = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM orders WHERE shop_id = ?1 AND user_id = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
+        ))
+        .map_err(error)?;
+    let before = before.map_or(Uuid::max(), |id| id.0);
+    let heads = select
+        .query_map(params![shop.get(), user.as_str(), before.as_bytes(), limit as i64], head)
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
+        .map_err(error)?;
+    heads.into_iter().map(|head| with_lines(connection, shop, head)).collect()
+}
+
+/// An order as its own row has it: without lines.
+fn head(row: &Row<'_>) -> rusqlite::Result<Order> {
+    let address = row.get_ref(8)?.as_str()?;
+    Ok(Order {
+        id: OrderId(Uuid::from_bytes(row.get(0)?)),
+        status: row.named(1, OrderStatus::parse)?,
+        pay_method: row.named(2, PayMethod::parse)?,
+        lines: Vec::new(),
+        total_count: row.get(3)?,
+        goods_amount: row.amount(4)?,
+        freight: row.amount(5)?,
+        total_amount: row.amount(6)?,
+        currency: row.currency(7)?,
+        address: serde_json::from_str(address).map_err(|invalid| columns::invalid(8, Type::Text, invalid))?,
+        created_at: Timestamp::from_unix_ms(row.get(9)?),
+    })
+}
+
+fn with_lines(connection: &Connection, shop: ShopId, mut order: Order) -> Result<Order, StoreError> {
+    let mut select = connection
+        .prepare_cached(
+            "SELECT sku_id, code, name, count, unit_price, amount FROM order_line
+             WHERE shop_id = ?1 AND order_id = ?2 ORDER BY sku_id",
+        )
+        .map_err(error)?;
+    order.lines = select
+        .query_map(params![shop.get(), order.id.0.as_bytes()], |row| {
+            Ok(OrderLine {
+                sku_id: row.sku_id(0)?,
+                code: row.get(1)?,
+                name: row.get(2)?,
+                count: row.get(3)?,
+                unit_price: row.amount(4)?,
+                amount: row.amount(5)?,
+            })
+        })
+        .and_then(Iterator::collect)
+        .map_err(error)?;
+    Ok(order)
+}
+
+/// Cancels an order of this buyer in the transaction that is open.
+pub(super) fn cancel(
+    connection: &Connection,
+    shop: ShopId,
+    user: &UserId,
+    id: OrderId,
+    at: Timestamp,
+) -> Result<CancelOutcome, StoreError> {
+    let Some(mut order) = read(connection, shop, user, id)? else {
+        return Ok(CancelOutcome::NotFound);
+    };
+    match decide_cancel(order.status) {
+        CancelDecision::AlreadyCanceled => return Ok(CancelOutcome::Canceled(order.into())),
+        CancelDecision::NotCancelable => return Ok(CancelOutcome::NotCancelable(order.status)),
+        CancelDecision::Cancel => {}
+    }
+    let id = order.id.0.as_bytes();
+    let one = |changed: usize| if changed == 1 { Ok(()) } else { Err(StoreError::Conflict) };
+
+    // The status that was read is compared again, so that only one call restocks even without a lock.
+    let canceled = connection
+        .prepare_cached(
+            "UPDATE orders SET status = 'canceled', canceled_at = ?4
+             WHERE shop_id = ?1 AND id = ?2 AND status = ?3",
+        )
+        .and_then(|mut update| update.execute(params![shop.get(), id, order.status.as_str(), at.unix_ms()]));
+    one(canceled.map_err(error)?)?;
+
+    let mut sku = connection
+        .prepare_cached(
+            "UPDATE sku SET stock = stock + ?3, sales = sales - ?3 WHERE shop_id = ?1 AND id = ?2",
+        )
+        .map_err(error)?;
+    let mut movement = connection.prepare_cached(super::INSERT_MOVEMENT).map_err(error)?;
+    for line in &order.lines {
+        let (sku_id, units) = (line.sku_id.get(), i64::from(line.count));
+        one(sku.execute(params![shop.get(), sku_id, units]).map_err(error)?)?;
+        movement
+            .execute(params![shop.get(), id, sku_id, "restocked", units, "canceled", at.unix_ms()])
+            .map_err(error)?;
+    }
+    let products = connection
+        .prepare_cached(
+            "UPDATE product SET sales = sales - l.units
+             FROM (SELECT s.product_id, SUM(l.count) AS units
+                   FROM order_line l JOIN sku s ON s.shop_id = l.shop_id AND s.id = l.sku_id
+                   WHERE l.shop_id = ?1 AND l.order_id = ?2 GROUP BY s.product_id) AS l
+             WHERE product.shop_id = ?1 AND product.id = l.product_id",
+        )
+        .and_then(|mut update| update.execute(params![shop.get(), id]));
+    products.map_err(error)?;
+    connection
+        .prepare_cached(super::INSERT_EVENT)
+        .and_then(|mut insert| insert.execute(params![shop.get(), id, "order.canceled", at.unix_ms()]))
+        .map_err(error)?;
+
+    order.status = OrderStatus::Canceled;
+    Ok(CancelOutcome::Canceled(order.into()))
+}
+
+/// Forgets refusals that were kept before this time; keys of placed orders stay.
+pub(super) fn forget_refusals(
+    connection: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM idempotency_key WHERE (shop_id, user_id, operation, key) IN (
+                 SELECT shop_id, user_id, operation, key FROM idempotency_key
+                 WHERE order_id IS NULL AND created_at < ?1 LIMIT ?2)",
+        )
+        .and_then(|mut delete| delete.execute(params![before.unix_ms(), limit as i64]))
+        .map_err(error)
+}

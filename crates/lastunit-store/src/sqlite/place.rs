@@ -1,0 +1,413 @@
+//! Placing a batch: read what deciding needs, decide, write all of it.
+
+use std::collections::HashMap;
+
+use lastunit::{
+    Address, Basket, CartLineSeen, CartSeen, Decision, Fingerprint, Kept, Operation, Order, OrderId,
+    OrderSeen, Outcome, PlaceOrder, Refusal, Reply, Seen, ShipTo, ShopId, SkuId, SkuSeen, StoreError, UserId,
+    decide,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    catalogue::read_settings,
+    columns::{Column, bad_row},
+    orders, store_error as error,
+};
+
+/// Reads, decides and writes in the transaction that is open.
+pub(super) fn place(
+    connection: &Connection,
+    shop: ShopId,
+    batch: &[PlaceOrder],
+) -> Result<Vec<Reply>, StoreError> {
+    let decision = decide(batch, read(connection, shop, batch)?);
+    write(connection, shop, batch, &decision, StockWrite::Guarded)?;
+    Ok(decision.replies)
+}
+
+/// Everything that deciding the batch may need.
+pub(super) fn read(connection: &Connection, shop: ShopId, batch: &[PlaceOrder]) -> Result<Seen, StoreError> {
+    let settings = read_settings(connection, shop)?.ok_or(StoreError::NoSuchShop)?;
+    let mut seen = Seen { settings, skus: HashMap::new(), carts: HashMap::new(), orders: Vec::new() };
+    seen.orders.reserve_exact(batch.len());
+    for order in batch {
+        let request = &order.request;
+        let kept = read_kept(connection, order)?;
+        let mut address = None;
+        if kept.is_none() {
+            if let ShipTo::Saved(id) = request.ship_to {
+                address = read_address(connection, shop, &request.user, id.0.as_bytes())?;
+            }
+            match &request.basket {
+                Basket::Lines(demand) => {
+                    for line in demand.lines() {
+                        see_sku(connection, shop, line.sku_id, &mut seen.skus)?;
+                    }
+                }
+                Basket::Cart if !seen.carts.contains_key(&request.user) => {
+                    let cart = read_cart(connection, shop, &request.user)?;
+                    for (&sku_id, line) in &cart.lines {
+                        if line.selected {
+                            see_sku(connection, shop, sku_id, &mut seen.skus)?;
+                        }
+                    }
+                    seen.carts.insert(request.user.clone(), cart);
+                }
+                Basket::Cart => {}
+            }
+        }
+        seen.orders.push(OrderSeen { kept, address });
+    }
+    Ok(seen)
+}
+
+fn see_sku(
+    connection: &Connection,
+    shop: ShopId,
+    id: SkuId,
+    skus: &mut HashMap<SkuId, SkuSeen>,
+) -> Result<(), StoreError> {
+    if skus.contains_key(&id) {
+        return Ok(());
+    }
+    let mut select = connection
+        .prepare_cached(
+            "SELECT product_id, code, name, price, stock, sales, on_sale FROM sku WHERE shop_id = ?1 AND id = ?2",
+        )
+        .map_err(error)?;
+    let sku = select
+        .query_row(params![shop.get(), id.get()], |row| {
+            Ok(SkuSeen {
+                product_id: row.product_id(0)?,
+                code: row.get(1)?,
+                name: row.get(2)?,
+                price: row.amount(3)?,
+                stock: row.get(4)?,
+                sales: row.get(5)?,
+                on_sale: row.get(6)?,
+            })
+        })
+        .optional()
+        .map_err(error)?;
+    if let Some(sku) = sku {
+        skus.insert(id, sku);
+    }
+    Ok(())
+}
+
+fn read_kept(connection: &Connection, order: &PlaceOrder) -> Result<Option<Kept>, StoreError> {
+    let request = &order.request;
+    let mut select = connection
+        .prepare_cached(
+            "SELECT fingerprint, order_id, refusal FROM idempotency_key
+             WHERE shop_id = ?1 AND user_id = ?2 AND operation = ?3 AND key = ?4",
+        )
+        .map_err(error)?;
+    let key =
+        params![request.shop.get(), request.user.as_str(), request.operation.as_str(), request.key.as_str()];
+    let kept =
+        select.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional().map_err(error)?;
+    let Some((fingerprint, order_id, refusal)): Option<([u8; 32], Option<[u8; 16]>, Option<String>)> = kept
+    else {
+        return Ok(None);
+    };
+    let outcome = match (order_id, refusal) {
+        (Some(id), _) => {
+            let id = OrderId(uuid::Uuid::from_bytes(id));
+            let order = orders::read(connection, request.shop, &request.user, id)?;
+            let mut order = order.ok_or_else(|| bad_row("idempotency_key", "its order is missing"))?;
+            // A replay answers as the first call did, whatever became of the order since.
+            order.status = order.pay_method.first_status();
+            Outcome::Placed(order.into())
+        }
+        (None, refusal) => {
+            let refusal: Refusal = serde_json::from_str(refusal.as_deref().unwrap_or_default())
+                .map_err(|invalid| bad_row("idempotency_key", invalid))?;
+            Outcome::Refused(refusal)
+        }
+    };
+    Ok(Some(Kept { fingerprint: Fingerprint(fingerprint), outcome }))
+}
+
+pub(super) fn read_address(
+    connection: &Connection,
+    shop: ShopId,
+    user: &UserId,
+    id: &[u8; 16],
+) -> Result<Option<Address>, StoreError> {
+    let mut select = connection
+        .prepare_cached("SELECT address FROM address WHERE shop_id = ?1 AND user_id = ?2 AND id = ?3")
+        .map_err(error)?;
+    let text: Option<String> = select
+        .query_row(params![shop.get(), user.as_str(), id], |row| row.get(0))
+        .optional()
+        .map_err(error)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|invalid| bad_row("address", invalid))).transpose()
+}
+
+fn read_cart(connection: &Connection, shop: ShopId, user: &UserId) -> Result<CartSeen, StoreError> {
+    let mut cart = CartSeen { seq: read_cart_seq(connection, shop, user)?, ..CartSeen::default() };
+    let mut select = connection
+        .prepare_cached("SELECT sku_id, count, selected FROM cart_line WHERE shop_id = ?1 AND user_id = ?2")
+        .map_err(error)?;
+    let lines = select.query_map(params![shop.get(), user.as_str()], |row| {
+        Ok((row.sku_id(0)?, CartLineSeen { count: row.get(1)?, selected: row.get(2)? }))
+    });
+    for line in lines.map_err(error)? {
+        let (sku_id, line) = line.map_err(error)?;
+        cart.lines.insert(sku_id, line);
+    }
+    Ok(cart)
+}
+
+pub(super) fn read_cart_seq(connection: &Connection, shop: ShopId, user: &UserId) -> Result<u64, StoreError> {
+    let mut select = connection
+        .prepare_cached("SELECT seq FROM cart_head WHERE shop_id = ?1 AND user_id = ?2")
+        .map_err(error)?;
+    let seq =
+        select.query_row(params![shop.get(), user.as_str()], |row| row.get(0)).optional().map_err(error)?;
+    Ok(seq.unwrap_or(0))
+}
+
+/// How stock is written.
+pub(super) enum StockWrite<'a> {
+    /// As increments, only if what the decision rests on still holds.
+    Guarded,
+    /// As computed from these rows, whatever has become of them since: the naive strategy's lost update.
+    Overwrite(&'a HashMap<SkuId, SkuSeen>),
+}
+
+/// Writes all of a decision. Every guarded write's row count is checked, so that it can't do harm even if the
+/// rows weren't locked when they were read: then it is a conflict.
+pub(super) fn write(
+    connection: &Connection,
+    shop: ShopId,
+    batch: &[PlaceOrder],
+    decision: &Decision,
+    stock: StockWrite<'_>,
+) -> Result<(), StoreError> {
+    let new = || batch.iter().zip(&decision.replies).filter(|(_, reply)| Decision::is_new(reply));
+    let placed = || {
+        new().filter_map(|(order, reply)| match &reply.outcome {
+            Outcome::Placed(placed) => Some((order, placed.as_ref())),
+            Outcome::Refused(_) | Outcome::Rejected(_) => None,
+        })
+    };
+    write_keys(connection, new())?;
+    match stock {
+        StockWrite::Guarded => take_stock(connection, shop, decision)?,
+        StockWrite::Overwrite(before) => overwrite_stock(connection, shop, before, decision)?,
+    }
+    for (user, cart) in &decision.carts {
+        take_from_cart(connection, shop, user, cart.seq_seen, &cart.ordered)?;
+    }
+    write_orders(connection, shop, placed())?;
+    write_lines_and_ledger(connection, shop, placed().map(|(_, placed)| placed))?;
+    write_events(connection, shop, placed().map(|(_, placed)| placed))
+}
+
+/// The key is the transaction's first write: a concurrent twin meets it here.
+fn write_keys<'a>(
+    connection: &Connection,
+    new: impl Iterator<Item = (&'a PlaceOrder, &'a Reply)>,
+) -> Result<(), StoreError> {
+    let mut insert = connection
+        .prepare_cached(
+            "INSERT INTO idempotency_key
+               (shop_id, user_id, operation, key, fingerprint, order_id, refusal, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .map_err(error)?;
+    for (order, reply) in new {
+        let request = &order.request;
+        let operation: Operation = request.operation;
+        let refusal = match &reply.outcome {
+            Outcome::Refused(refusal) => {
+                Some(serde_json::to_string(refusal).map_err(|e| StoreError::Internal(e.to_string()))?)
+            }
+            Outcome::Placed(_) | Outcome::Rejected(_) => None,
+        };
+        let order_id = refusal.is_none().then_some(order.order_id.0.as_bytes());
+        let inserted = insert.execute(params![
+            request.shop.get(),
+            request.user.as_str(),
+            operation.as_str(),
+            request.key.as_str(),
+            order.fingerprint.0,
+            order_id,
+            refusal,
+            order.placed_at.unix_ms(),
+        ]);
+        inserted.map_err(|failed| match failed.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Conflict,
+            _ => error(failed),
+        })?;
+    }
+    Ok(())
+}
+
+/// All SKUs first, in ascending id, then their products: the one order in which rows are locked.
+fn take_stock(connection: &Connection, shop: ShopId, decision: &Decision) -> Result<(), StoreError> {
+    let mut sku = connection
+        .prepare_cached(
+            "UPDATE sku SET stock = stock - ?3, sales = sales + ?3
+             WHERE shop_id = ?1 AND id = ?2 AND stock >= ?3 AND price = ?4 AND on_sale = 1",
+        )
+        .map_err(error)?;
+    for (id, sold) in &decision.skus {
+        let changed =
+            sku.execute(params![shop.get(), id.get(), sold.units, sold.price.get()]).map_err(error)?;
+        expect_one(changed)?;
+    }
+    let mut product = connection
+        .prepare_cached("UPDATE product SET sales = sales + ?3 WHERE shop_id = ?1 AND id = ?2")
+        .map_err(error)?;
+    for (id, units) in &decision.products {
+        expect_one(product.execute(params![shop.get(), id.get(), units]).map_err(error)?)?;
+    }
+    Ok(())
+}
+
+fn overwrite_stock(
+    connection: &Connection,
+    shop: ShopId,
+    before: &HashMap<SkuId, SkuSeen>,
+    decision: &Decision,
+) -> Result<(), StoreError> {
+    let mut sku = connection
+        .prepare_cached("UPDATE sku SET stock = ?3, sales = ?4 WHERE shop_id = ?1 AND id = ?2")
+        .map_err(error)?;
+    let mut product = connection
+        .prepare_cached("UPDATE product SET sales = sales + ?3 WHERE shop_id = ?1 AND id = ?2")
+        .map_err(error)?;
+    for (id, sold) in &decision.skus {
+        let read = &before[id];
+        let (stock, sales) = (read.stock - sold.units, read.sales + sold.units);
+        expect_one(sku.execute(params![shop.get(), id.get(), stock, sales]).map_err(error)?)?;
+        expect_one(product.execute(params![shop.get(), read.product_id.get(), sold.units]).map_err(error)?)?;
+    }
+    Ok(())
+}
+
+fn take_from_cart(
+    connection: &Connection,
+    shop: ShopId,
+    user: &UserId,
+    seq_seen: u64,
+    ordered: &lastunit::Demand,
+) -> Result<(), StoreError> {
+    let mut head = connection
+        .prepare_cached(
+            "INSERT INTO cart_head (shop_id, user_id, seq) VALUES (?1, ?2, 1)
+             ON CONFLICT (shop_id, user_id) DO UPDATE SET seq = seq + 1 WHERE seq = ?3",
+        )
+        .map_err(error)?;
+    expect_one(head.execute(params![shop.get(), user.as_str(), seq_seen]).map_err(error)?)?;
+    // By quantity, not by id: units that the buyer added since stay in the cart.
+    let key = "shop_id = ?1 AND user_id = ?2 AND sku_id = ?3";
+    let mut less = connection
+        .prepare_cached(&format!("UPDATE cart_line SET count = count - ?4 WHERE {key} AND count > ?4"))
+        .map_err(error)?;
+    let mut out = connection
+        .prepare_cached(&format!("DELETE FROM cart_line WHERE {key} AND count = ?4 AND selected = 1"))
+        .map_err(error)?;
+    for line in ordered.lines() {
+        let of_line = params![shop.get(), user.as_str(), line.sku_id.get(), line.count];
+        if out.execute(of_line).map_err(error)? == 0 {
+            expect_one(less.execute(of_line).map_err(error)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_orders<'a>(
+    connection: &Connection,
+    shop: ShopId,
+    placed: impl Iterator<Item = (&'a PlaceOrder, &'a Order)>,
+) -> Result<(), StoreError> {
+    let mut insert = connection
+        .prepare_cached(
+            "INSERT INTO orders (shop_id, id, user_id, status, pay_method, total_count, goods_amount, freight,
+                                 total_amount, currency, address, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )
+        .map_err(error)?;
+    for (order, placed) in placed {
+        let address =
+            serde_json::to_string(&placed.address).map_err(|e| StoreError::Internal(e.to_string()))?;
+        insert
+            .execute(params![
+                shop.get(),
+                placed.id.0.as_bytes(),
+                order.request.user.as_str(),
+                placed.status.as_str(),
+                placed.pay_method.as_str(),
+                placed.total_count,
+                placed.goods_amount.get(),
+                placed.freight.get(),
+                placed.total_amount.get(),
+                placed.currency.code(),
+                address,
+                placed.created_at.unix_ms(),
+            ])
+            .map_err(error)?;
+    }
+    Ok(())
+}
+
+fn write_lines_and_ledger<'a>(
+    connection: &Connection,
+    shop: ShopId,
+    placed: impl Iterator<Item = &'a Order>,
+) -> Result<(), StoreError> {
+    let mut line_insert = connection
+        .prepare_cached(
+            "INSERT INTO order_line (shop_id, order_id, sku_id, code, name, count, unit_price, amount)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .map_err(error)?;
+    let mut movement_insert = connection.prepare_cached(super::INSERT_MOVEMENT).map_err(error)?;
+    for order in placed {
+        let id = order.id.0.as_bytes();
+        for line in &order.lines {
+            let sku = line.sku_id.get();
+            line_insert
+                .execute(params![
+                    shop.get(),
+                    id,
+                    sku,
+                    line.code,
+                    line.name,
+                    line.count,
+                    line.unit_price.get(),
+                    line.amount.get(),
+                ])
+                .map_err(error)?;
+            let delta = -i64::from(line.count);
+            movement_insert
+                .execute(params![shop.get(), id, sku, "sold", delta, "", order.created_at.unix_ms()])
+                .map_err(error)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_events<'a>(
+    connection: &Connection,
+    shop: ShopId,
+    placed: impl Iterator<Item = &'a Order>,
+) -> Result<(), StoreError> {
+    let mut insert = connection.prepare_cached(super::INSERT_EVENT).map_err(error)?;
+    for order in placed {
+        insert
+            .execute(params![shop.get(), order.id.0.as_bytes(), "order.placed", order.created_at.unix_ms()])
+            .map_err(error)?;
+    }
+    Ok(())
+}
+
+/// A guarded write that found no row: what the decision rests on is no longer so.
+fn expect_one(changed: usize) -> Result<(), StoreError> {
+    if changed == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+}

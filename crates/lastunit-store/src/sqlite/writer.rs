@@ -1,0 +1,134 @@
+//! The one writer: a thread that owns the only connection that writes.
+//!
+//! SQLite lets one transaction write at a time, so writes wait in a bounded queue instead of for a lock. Those
+//! that allow it share a transaction and its fsync (each in a savepoint of its own), and are answered after the
+//! commit.
+
+use std::thread::JoinHandle;
+
+use lastunit::StoreError;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::store_error;
+
+/// The most writes that may wait for the writer; past it a caller waits to get in.
+const MAX_WAITING: usize = 1024;
+/// The most writes in one transaction.
+const MAX_SHARED: usize = 256;
+
+/// Whether a write may share its transaction with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    Alone,
+    Shared,
+}
+
+struct Job {
+    commit: Commit,
+    /// Given the open transaction, or why there is none.
+    run: Box<dyn FnOnce(Result<&Connection, StoreError>) -> Done + Send>,
+}
+
+/// A write that was run and waits for its commit.
+struct Done {
+    keep: bool,
+    answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Writer {
+    /// Starts the thread; it ends, and closes the connection, when the writer is dropped and the queue is empty.
+    pub fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let thread = std::thread::Builder::new()
+            .name("lastunit-writer".into())
+            .spawn(move || work(connection, waiting))?;
+        Ok((Self { jobs }, thread))
+    }
+
+    /// Runs a write in a transaction, and gives its result once that is committed. An error rolls back what this
+    /// write did. Dropping the future doesn't stop a write that is queued.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        commit: Commit,
+        write: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (to_caller, result) = oneshot::channel();
+        let run = Box::new(move |transaction: Result<&Connection, StoreError>| {
+            let written = transaction.and_then(write);
+            Done {
+                keep: written.is_ok(),
+                answer: Box::new(move |committed| {
+                    // A caller who went away has dropped the receiver.
+                    to_caller.send(written.and_then(|value| committed.map(|()| value))).ok();
+                }),
+            }
+        });
+        let closed = || StoreError::Unavailable("the store is closed".into());
+        self.jobs.send(Job { commit, run }).await.map_err(|_| closed())?;
+        result.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+fn work(connection: Connection, mut waiting: mpsc::Receiver<Job>) {
+    let mut next = None;
+    while let Some(first) = next.take().or_else(|| waiting.blocking_recv()) {
+        let mut jobs = vec![first];
+        while jobs[0].commit == Commit::Shared && jobs.len() < MAX_SHARED {
+            match waiting.try_recv() {
+                Ok(job) if job.commit == Commit::Shared => jobs.push(job),
+                Ok(alone) => {
+                    next = Some(alone);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        transaction(&connection, jobs);
+    }
+}
+
+/// Runs the jobs in one transaction and answers them all.
+fn transaction(connection: &Connection, jobs: Vec<Job>) {
+    let mut done = Vec::with_capacity(jobs.len());
+    let committed = run(connection, jobs, &mut done);
+    if committed.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK").ok();
+    }
+    for job in done {
+        (job.answer)(committed.clone());
+    }
+}
+
+fn run(connection: &Connection, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
+    let sql = |sql: &str| {
+        let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
+        statement.execute([]).map(drop).map_err(store_error)
+    };
+    let shared = jobs.len() > 1;
+    let mut open = sql("BEGIN IMMEDIATE");
+    for job in jobs {
+        if shared && open.is_ok() {
+            open = sql("SAVEPOINT write");
+        }
+        let ran = (job.run)(open.clone().map(|()| connection));
+        let keep = ran.keep;
+        done.push(ran);
+        if shared && open.is_ok() {
+            let undone = if keep { Ok(()) } else { sql("ROLLBACK TO write") };
+            open = undone.and_then(|()| sql("RELEASE write"));
+        } else if !keep && open.is_ok() {
+            return sql("ROLLBACK");
+        }
+    }
+    open?;
+    sql("COMMIT").map_err(|error| match error {
+        // The commit's record may be in the log already: only the idempotency key tells.
+        StoreError::Unavailable(text) | StoreError::Internal(text) => StoreError::CommitUnknown(text),
+        other => other,
+    })
+}
