@@ -2,6 +2,7 @@
 
 mod buyers;
 mod catalogue;
+mod checkpointer;
 mod columns;
 mod invariants;
 mod orders;
@@ -37,16 +38,12 @@ const INSERT_EVENT: &str =
 
 /// How long another program's write (or a backup) may be in the way before a write gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages of log (4 KiB each) before they are moved into the database: rarer makes the slowest orders faster, and
-/// the log longer.
-const CHECKPOINT_PAGES: u32 = 20_000;
-
 /// A database file. It keeps what it acknowledged through kill -9 and power cuts (WAL, synchronous=FULL).
 pub struct SqliteStore {
     path: PathBuf,
     /// Taken out when the store closes.
     writer: Mutex<Option<Arc<Writer>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     readers: Readers,
 }
 
@@ -72,15 +69,12 @@ impl SqliteStore {
             StoreError::Unusable(format!("{} can't be opened as a SQLite database: {error}", path.display()))
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
-        let connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
         prepare(&connection).map_err(unusable)?;
         schema::refuse_foreign(&connection, path)?;
         // Without FULL a power cut loses acknowledged orders. Reading back is cheap, and sure.
         connection
-            .execute_batch(&format!(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-                 PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};"
-            ))
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
             .map_err(unusable)?;
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
         let journal = pragma("journal_mode").map_err(unusable)?;
@@ -90,12 +84,13 @@ impl SqliteStore {
         }
         schema::migrate(&connection)?;
         let readers = Readers::open(path)?;
+        let checkpointer = checkpointer::start(path, &mut connection)?;
         let (writer, thread) =
             Writer::start(connection).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self {
             path: path.to_owned(),
             writer: Mutex::new(Some(Arc::new(writer))),
-            thread: Mutex::new(Some(thread)),
+            threads: Mutex::new(vec![thread, checkpointer]),
             readers,
         })
     }
@@ -143,15 +138,12 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+/// A further connection to a file that is open.
+fn open_connection(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || {
-        let connection = Connection::open_with_flags(path, flags)?;
-        prepare(&connection)?;
-        connection.pragma_update(None, "query_only", "ON")?;
-        Ok(connection)
-    };
-    open().map_err(store_error)
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    Ok(connection)
 }
 
 /// SQLite's errors, by what a caller can do about them.
@@ -395,8 +387,8 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         drop(self.writer.lock().expect("never poisoned").take());
-        let thread = self.thread.lock().expect("never poisoned").take();
-        if let Some(thread) = thread {
+        let threads = std::mem::take(&mut *self.threads.lock().expect("never poisoned"));
+        for thread in threads {
             tokio::task::spawn_blocking(move || thread.join()).await.ok();
         }
         self.readers.close();

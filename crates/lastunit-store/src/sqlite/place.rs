@@ -106,12 +106,13 @@ fn read_kept(connection: &Connection, order: &PlaceOrder) -> Result<Option<Kept>
         .map_err(error)?;
     let key =
         params![request.shop.get(), request.user.as_str(), request.operation.as_str(), request.key.as_str()];
-    let kept =
-        select.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional().map_err(error)?;
-    let Some((fingerprint, order_id, refusal)): Option<([u8; 32], Option<[u8; 16]>, Option<String>)> = kept
-    else {
-        return Ok(None);
-    };
+    let row = select.query_row(key, |row| {
+        let fingerprint: [u8; 32] = row.get(0)?;
+        let order_id: Option<[u8; 16]> = row.get(1)?;
+        let refusal: Option<String> = row.get(2)?;
+        Ok((fingerprint, order_id, refusal))
+    });
+    let Some((fingerprint, order_id, refusal)) = row.optional().map_err(error)? else { return Ok(None) };
     let outcome = match (order_id, refusal) {
         (Some(id), _) => {
             let id = OrderId(uuid::Uuid::from_bytes(id));

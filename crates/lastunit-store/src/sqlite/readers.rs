@@ -19,7 +19,13 @@ pub(super) struct Readers {
 
 impl Readers {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let idle = (0..CONNECTIONS).map(|_| super::open_reader(path)).collect::<Result<Vec<_>, _>>()?;
+        let open = |_| {
+            let connection = super::open_connection(path)?;
+            connection.pragma_update(None, "query_only", "ON")?;
+            Ok(connection)
+        };
+        let idle =
+            (0..CONNECTIONS).map(open).collect::<rusqlite::Result<Vec<_>>>().map_err(super::store_error)?;
         Ok(Self { permits: Semaphore::new(CONNECTIONS), idle: Arc::new(Mutex::new(idle)) })
     }
 
