@@ -6,34 +6,25 @@ use crate::text::check_field;
 
 /// A postal address with a receiver. [`Address::validate`] before it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Address {
     /// Who receives it.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 100))]
     pub receiver: String,
     /// Street and number.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200))]
     pub line1: String,
     /// Flat, floor, care of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(max_length = 200))]
     pub line2: Option<String>,
     /// Town or city.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 100))]
     pub city: String,
     /// State, province, county.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(max_length = 100))]
     pub region: Option<String>,
     /// Postal code.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 20))]
     pub postal_code: String,
     /// ISO 3166-1 alpha-2 code in capitals.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Z]{2}$"))]
     pub country: String,
     /// A telephone number: digits, spaces and `+()-./`.
-    #[cfg_attr(feature = "openapi", schema(min_length = 3, max_length = 32))]
     pub phone: String,
 }
 

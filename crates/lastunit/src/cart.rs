@@ -10,7 +10,6 @@ use crate::{
 
 /// One SKU of a cart, priced as of now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CartLine {
     /// Which SKU.
     pub sku_id: SkuId,
@@ -28,7 +27,6 @@ pub struct CartLine {
 
 /// A buyer's cart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cart {
     /// By SKU id.
     pub lines: Vec<CartLine>,
@@ -54,11 +52,9 @@ impl Cart {
 
 /// What a buyer sets a cart line to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CartLineSetting {
     /// 1 to [`MAX_COUNT`].
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
     pub count: u32,
     /// true when absent.
     #[serde(default = "yes")]

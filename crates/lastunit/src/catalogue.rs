@@ -17,19 +17,16 @@ pub const MAX_SKUS_PER_PRODUCT: usize = 1_000;
 
 /// The sellable unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Sku {
     /// Small number, given when the SKU is created.
     pub id: SkuId,
     /// The shop's own code, unique in the shop.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub code: Arc<str>,
     /// The product it belongs to.
     pub product_id: ProductId,
     /// The product's name.
     pub product: String,
     /// The SKU's own name.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: Arc<str>,
     /// Price of one unit, in minor units.
     pub price: Amount,
@@ -45,7 +42,6 @@ pub struct Sku {
 
 /// What is shown in the catalogue: the sum of its SKUs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Product {
     /// Small number, given when the product is created.
     pub id: ProductId,
@@ -63,41 +59,32 @@ pub struct Product {
 
 /// A product to be created, or by [`crate::Store::import`] updated, with its SKUs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewProduct {
     /// Unique in the shop; made from the name when absent.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub handle: Option<String>,
     /// 1 to 255 characters.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub name: String,
     /// Up to 100,000 characters.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(max_length = 100000))]
     pub description: String,
     /// 1 to [`MAX_SKUS_PER_PRODUCT`].
-    #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 1000))]
     pub skus: Vec<NewSku>,
 }
 
 /// A SKU to be created.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewSku {
     /// Unique in the shop, 1 to 255 characters.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub code: String,
     /// 1 to 255 characters.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub name: String,
     /// In minor units of the shop's currency.
     pub price: Amount,
     /// Units there are at first, 0 to [`MAX_STOCK`].
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1000000000))]
     pub stock: i64,
     /// Whether it can be ordered; true when absent.
     #[serde(default = "yes")]
@@ -141,7 +128,6 @@ pub fn slug(text: &str) -> String {
 
 /// Changes to a SKU; what is absent stays. Stock is changed by [`StockChange`] alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SkuPatch {
     /// The new price in minor units.
@@ -149,7 +135,6 @@ pub struct SkuPatch {
     pub price: Option<Amount>,
     /// The new name, 1 to 255 characters.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub name: Option<String>,
     /// Whether it can be ordered.
     #[serde(default)]
@@ -158,22 +143,18 @@ pub struct SkuPatch {
 
 /// A change of stock by the shop, written to the ledger with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StockChange {
     /// Units to add; negative only for `adjusted`. Not 0, and within ±[`MAX_STOCK`].
-    #[cfg_attr(feature = "openapi", schema(minimum = -1000000000, maximum = 1000000000))]
     pub delta: i64,
     /// Why the stock changes, as a kind.
     pub kind: StockChangeKind,
     /// Why, in words: 1 to 255 characters.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub reason: String,
 }
 
 /// How a shop changes stock by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StockChangeKind {
     /// Goods came in.
@@ -207,7 +188,6 @@ impl StockChange {
 
 /// By which rules a shop charges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ShopSettings {
     /// The currency of every price; it can't be changed once there are SKUs.

@@ -8,9 +8,8 @@ use crate::ids::InvalidValue;
 
 /// An amount of money in minor units (cents, fen) of a currency kept beside it; 0 to [`Amount::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
-pub struct Amount(#[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 9007199254740991_i64))] i64);
+pub struct Amount(i64);
 
 impl Amount {
     /// Nothing.
@@ -114,25 +113,6 @@ impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Self::new(&String::deserialize(from)?).map_err(serde::de::Error::custom)
     }
-}
-
-#[cfg(feature = "openapi")]
-mod openapi {
-    use utoipa::openapi::{ObjectBuilder, RefOr, Schema, schema::Type};
-
-    impl utoipa::PartialSchema for super::Currency {
-        fn schema() -> RefOr<Schema> {
-            ObjectBuilder::new()
-                .schema_type(Type::String)
-                .pattern(Some("^[A-Z]{3}$"))
-                .description(Some("ISO 4217 code"))
-                .examples(["GBP"])
-                .build()
-                .into()
-        }
-    }
-
-    impl utoipa::ToSchema for super::Currency {}
 }
 
 #[cfg(test)]

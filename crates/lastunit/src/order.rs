@@ -17,7 +17,6 @@ macro_rules! named_values {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant),+ }
 
         impl $name {
@@ -74,15 +73,12 @@ impl PayMethod {
 
 /// One SKU of an order, as it was sold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderLine {
     /// Which SKU.
     pub sku_id: SkuId,
     /// Its code when it was ordered.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub code: Arc<str>,
     /// Its name when it was ordered.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: Arc<str>,
     /// Units.
     pub count: u32,
@@ -94,7 +90,6 @@ pub struct OrderLine {
 
 /// A placed order: total_amount = Σ(count × unit_price) + freight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Order {
     /// UUID v7.
     pub id: OrderId,
@@ -117,7 +112,6 @@ pub struct Order {
     /// Snapshot of where it goes.
     pub address: Address,
     /// When it was placed.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
     pub created_at: Timestamp,
 }
 
@@ -242,7 +236,6 @@ pub struct PlaceOrder {
 
 /// A line that asked for more than there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ShortLine {
     /// Which SKU.
     pub sku_id: SkuId,

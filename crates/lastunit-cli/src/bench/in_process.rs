@@ -1,0 +1,115 @@
+//! Orders placed through the library, without a server.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Result, bail, ensure};
+use lastunit::{
+    Address, Amount, Basket, Config, Currency, Demand, Engine, IdempotencyKey, NewProduct, NewSku, Operation,
+    Outcome, PayMethod, PlaceRequest, ShipTo, ShopId, ShopSettings, SkuId, Source, Store, Strategy,
+    SystemSource, UserId,
+};
+use lastunit_store::SqliteStore;
+
+use super::load::{Buyer, Measured, closed_loop};
+
+/// What every buyer orders.
+#[derive(Debug, Clone, Copy)]
+pub struct Workload {
+    /// SKUs there are.
+    pub skus: i64,
+    /// Lines of an order, each of another SKU, taken at random.
+    pub lines: usize,
+}
+
+struct Caller {
+    engine: Engine,
+    user: UserId,
+    workload: Workload,
+    calls: u64,
+}
+
+impl Buyer for Caller {
+    async fn call(&mut self) -> Result<()> {
+        self.calls += 1;
+        let request = PlaceRequest {
+            shop: ShopId::FIRST,
+            user: self.user.clone(),
+            operation: Operation::PlaceOrder,
+            key: IdempotencyKey::new(format!("{:016x}", rand::random::<u64>()))?,
+            basket: Basket::Lines(demand(self.workload)?),
+            ship_to: ShipTo::Given(Address::example()),
+            pay_method: PayMethod::CashOnDelivery,
+            expected_total: None,
+        };
+        match self.engine.place(request).await?.outcome {
+            Outcome::Placed(_) => Ok(()),
+            other => bail!("an order of the benchmark wasn't placed: {other:?}"),
+        }
+    }
+}
+
+/// One unit each of so many different SKUs.
+fn demand(workload: Workload) -> Result<Demand> {
+    let mut skus: Vec<SkuId> = Vec::with_capacity(workload.lines);
+    while skus.len() < workload.lines {
+        let sku = SkuId::new(rand::random_range(1..=workload.skus))?;
+        if !skus.contains(&sku) {
+            skus.push(sku);
+        }
+    }
+    Ok(Demand::new(skus.into_iter().map(|sku| (sku, 1)))?)
+}
+
+/// Opens shop 1 and fills it with SKUs of plenty of stock, ten a product.
+pub async fn fill(store: &dyn Store, skus: i64) -> Result<()> {
+    let now = SystemSource.now();
+    let settings =
+        ShopSettings { currency: Currency::new("GBP")?, freight: Amount::new(450)?, free_from: None };
+    store.set_settings(ShopId::FIRST, settings, now).await?;
+    let sku = |id: i64| -> Result<NewSku> {
+        let (code, name) = (format!("BENCH-{id}"), format!("Benchmark SKU {id}"));
+        Ok(NewSku { code, name, price: Amount::new(1000)?, stock: 1_000_000_000, on_sale: true })
+    };
+    let ids: Vec<i64> = (1..=skus).collect();
+    let products = ids.chunks(10).map(|ids| {
+        let name = format!("Benchmark product {}", ids[0]);
+        let skus = ids.iter().map(|&id| sku(id)).collect::<Result<_>>()?;
+        Ok(NewProduct { handle: None, name, description: String::new(), skus })
+    });
+    let products = products.collect::<Result<Vec<_>>>()?;
+    store.import(ShopId::FIRST, products, SystemSource.uuid(now), now).await?;
+    Ok(())
+}
+
+/// Runs one load on a fresh database in `folder`, and checks every invariant after it.
+pub async fn run(
+    folder: &Path,
+    strategy: Strategy,
+    buyers: usize,
+    workload: Workload,
+    seconds: f64,
+) -> Result<Measured> {
+    let folder = tempfile::tempdir_in(folder)?;
+    let store = Arc::new(SqliteStore::open(folder.path().join("bench.db"))?);
+    fill(store.as_ref(), workload.skus).await?;
+    let engine = Engine::start(store.clone(), Config { strategy, ..Config::default() })?;
+    let callers = (0..buyers)
+        .map(|n| {
+            Ok(Caller {
+                engine: engine.clone(),
+                user: UserId::new(format!("buyer-{n}"))?,
+                workload,
+                calls: 0,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let measured =
+        closed_loop(callers, Duration::from_secs_f64(seconds / 5.0), Duration::from_secs_f64(seconds))
+            .await?;
+    engine.drain().await;
+    let report = store.check().await?;
+    ensure!(report.violations.is_empty(), "the benchmark broke an invariant: {:?}", report.violations);
+    ensure!(report.orders >= measured.answered, "{} orders for {} answers", report.orders, measured.answered);
+    store.close().await;
+    Ok(measured)
+}
