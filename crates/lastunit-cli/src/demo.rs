@@ -3,8 +3,11 @@
 use anyhow::Result;
 use lastunit::{Amount, Currency, NewProduct, NewSku, ShopId, ShopSettings, Source, Store, SystemSource};
 
-/// Products with their SKUs: code, name, price in pence, stock.
-const CATALOGUE: &[(&str, &str, &[(&str, &str, i64, i64)])] = &[
+/// Code, name, price in pence, stock.
+type DemoSku = (&'static str, &'static str, i64, i64);
+
+/// Products: name, description, SKUs.
+const CATALOGUE: &[(&str, &str, &[DemoSku])] = &[
     (
         "Lighthouse enamel mug",
         "Holds 350 ml and survives being dropped.",
@@ -43,7 +46,7 @@ pub async fn fill(store: &dyn Store) -> Result<String> {
         free_from: Some(Amount::new(5000)?),
     };
     store.set_settings(ShopId::FIRST, settings, now).await?;
-    let sku = |&(code, name, price, stock): &(&str, &str, i64, i64)| {
+    let sku = |&(code, name, price, stock): &DemoSku| {
         Ok(NewSku { code: code.into(), name: name.into(), price: Amount::new(price)?, stock, on_sale: true })
     };
     let products = CATALOGUE.iter().map(|(name, description, skus)| {

@@ -1,7 +1,7 @@
 //! `lastunit serve`: the server.
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     net::SocketAddr,
     num::{NonZeroU64, NonZeroUsize},
     process::ExitCode,
@@ -126,7 +126,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 fn start_log(args: &Args) -> Result<()> {
     let filter = EnvFilter::try_new(&args.log).context("--log can't be understood")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

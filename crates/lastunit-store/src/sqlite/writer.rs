@@ -26,9 +26,11 @@ pub(super) enum Commit {
 
 struct Job {
     commit: Commit,
-    /// Given the open transaction, or why there is none.
-    run: Box<dyn FnOnce(Result<&Connection, StoreError>) -> Done + Send>,
+    run: Box<Run>,
 }
+
+/// Runs a write, given the open transaction or why there is none.
+type Run = dyn FnOnce(Result<&Connection, StoreError>) -> Done + Send;
 
 /// A write that was run and waits for its commit.
 struct Done {
