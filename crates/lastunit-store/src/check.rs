@@ -104,15 +104,20 @@ pub(crate) const INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "orders_have_their_events",
         violations: "
-            SELECT o.shop_id AS shop, o.id AS order_id, o.status, 'order.placed' AS missing
+            SELECT o.shop_id AS shop, o.id AS order_id, o.status, 'no order.placed' AS event
             FROM orders o
             LEFT JOIN outbox_event e ON e.shop_id = o.shop_id AND e.subject_id = o.id AND e.kind = 'order.placed'
             WHERE e.subject_id IS NULL
             UNION ALL
-            SELECT o.shop_id, o.id, o.status, 'order.canceled'
+            SELECT o.shop_id, o.id, o.status, 'no order.canceled'
             FROM orders o
             LEFT JOIN outbox_event e ON e.shop_id = o.shop_id AND e.subject_id = o.id AND e.kind = 'order.canceled'
-            WHERE o.status = 'canceled' AND e.subject_id IS NULL",
+            WHERE o.status = 'canceled' AND e.subject_id IS NULL
+            UNION ALL
+            SELECT o.shop_id, o.id, o.status, 'order.canceled too early'
+            FROM orders o
+            JOIN outbox_event e ON e.shop_id = o.shop_id AND e.subject_id = o.id AND e.kind = 'order.canceled'
+            WHERE o.status <> 'canceled'",
     },
     Invariant {
         name: "no_orphans",

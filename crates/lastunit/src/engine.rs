@@ -223,8 +223,15 @@ impl Engine {
     /// Places an order whose id, time and cart were fixed before, as a test or a gateway may do.
     pub async fn place_prepared(&self, order: PlaceOrder) -> Result<Reply, PlaceError> {
         let Some(queue) = &self.queue else {
-            let _permit = self.direct.try_acquire().map_err(|_| PlaceError::Overloaded)?;
-            let mut replies = self.placer.place(order.request.shop, vec![order]).await?;
+            let permit = self.direct.clone().try_acquire_owned().map_err(|_| PlaceError::Overloaded)?;
+            let placer = self.placer.clone();
+            // A task of its own, so that a caller who goes away doesn't stop it between two tries.
+            let placed = tokio::spawn(async move {
+                let replies = placer.place(order.request.shop, vec![order]).await;
+                drop(permit);
+                replies
+            });
+            let mut replies = placed.await.map_err(|error| PlaceError::Internal(error.to_string()))??;
             return replies.pop().ok_or_else(|| PlaceError::Internal("a store gave no reply".into()));
         };
         let (reply, answer) = oneshot::channel();
@@ -280,7 +287,12 @@ impl Engine {
 
     /// Takes no more orders, and returns when all that were accepted are answered.
     pub async fn drain(&self) {
-        self.direct.close();
+        // All permits: those of the orders under way come back when they are answered.
+        let all = u32::try_from(self.config.max_waiting.get()).unwrap_or(u32::MAX);
+        if let Ok(permits) = self.direct.acquire_many(all).await {
+            self.direct.close();
+            drop(permits);
+        }
         if let Some(queue) = &self.queue {
             queue.waiting.lock().expect("never poisoned: nothing panics while it is held").take();
             let worker = queue.worker.lock().expect("never poisoned: nothing panics while it is held").take();

@@ -141,8 +141,7 @@ pub struct CheckReport {
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Decides ([`crate::decide`]) and writes a batch of orders of one shop in one transaction: key, order,
-    /// lines, stock, ledger, cart and event. The replies are in the batch's order. A dropped future doesn't
-    /// stop it.
+    /// lines, stock, ledger, cart and event. The replies are in the batch's order.
     async fn place(
         &self,
         shop: ShopId,

@@ -16,10 +16,10 @@ use rusqlite::{Connection, hooks::Wal};
 
 use super::store_error;
 
-/// Pages (4 KiB each) that are added to the log before the checkpointer is woken.
-const STEP_PAGES: i32 = 2_000;
+/// Pages (2 KiB each) that are added to the log before the checkpointer is woken.
+const STEP_PAGES: i32 = 8_000;
 /// Pages in the log from which the writer moves what is left.
-const LONG_PAGES: i32 = 20_000;
+const LONG_PAGES: i32 = 32_000;
 
 /// Starts the thread, and lets the writer's connection wake it; it ends when that connection closes.
 pub(super) fn start(path: &Path, writer: &mut Connection) -> Result<JoinHandle<()>, StoreError> {

@@ -38,11 +38,13 @@ const INSERT_EVENT: &str =
 
 /// How long another program's write (or a backup) may be in the way before a write gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The writer's page cache, as SQLite takes it: negative for KiB. The readers have SQLite's default of 2 MiB.
+const WRITER_CACHE_KIB: i32 = -48 * 1024;
+
 /// A database file. It keeps what it acknowledged through kill -9 and power cuts (WAL, synchronous=FULL).
 pub struct SqliteStore {
     path: PathBuf,
-    /// Taken out when the store closes.
-    writer: Mutex<Option<Arc<Writer>>>,
+    writer: Writer,
     threads: Mutex<Vec<JoinHandle<()>>>,
     readers: Readers,
 }
@@ -72,10 +74,12 @@ impl SqliteStore {
         let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
         prepare(&connection).map_err(unusable)?;
         schema::refuse_foreign(&connection, path)?;
-        // Without FULL a power cut loses acknowledged orders. Reading back is cheap, and sure.
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-            .map_err(unusable)?;
+        connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB).map_err(unusable)?;
+        // Small pages, because most of what an order writes to the log is pages of which it changes a row: with
+        // 2 KiB a batch took a tenth less time than with 4. It only counts while the file is empty.
+        connection.execute_batch("PRAGMA page_size = 2048; PRAGMA journal_mode = WAL;").map_err(unusable)?;
+        // Without FULL a power cut loses acknowledged orders.
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(unusable)?;
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
         let journal = pragma("journal_mode").map_err(unusable)?;
         if journal != "wal" {
@@ -87,27 +91,12 @@ impl SqliteStore {
         let checkpointer = checkpointer::start(path, &mut connection)?;
         let (writer, thread) =
             Writer::start(connection).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self {
-            path: path.to_owned(),
-            writer: Mutex::new(Some(Arc::new(writer))),
-            threads: Mutex::new(vec![thread, checkpointer]),
-            readers,
-        })
+        Ok(Self { path: path.to_owned(), writer, threads: Mutex::new(vec![thread, checkpointer]), readers })
     }
 
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        commit: Commit,
-        write: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let writer = self.writer.lock().expect("never poisoned").clone();
-        let writer = writer.ok_or_else(|| StoreError::Unavailable("the store is closed".into()))?;
-        writer.write(commit, write).await
     }
 
     /// Decides on what a reader saw, then writes: what was read may be old by then.
@@ -119,14 +108,15 @@ impl SqliteStore {
     ) -> Result<Vec<Reply>, StoreError> {
         let to_read = orders.clone();
         let seen = self.readers.read(move |connection| place::read(connection, shop, &to_read)).await?;
-        self.write(Commit::Alone, move |connection| {
-            let before = naive.then(|| seen.skus.clone());
-            let decision = decide(&orders, seen);
-            let stock = before.as_ref().map_or(place::StockWrite::Guarded, place::StockWrite::Overwrite);
-            place::write(connection, shop, &orders, &decision, stock)?;
-            Ok(decision.replies)
-        })
-        .await
+        self.writer
+            .write(Commit::Alone, move |connection| {
+                let before = naive.then(|| seen.skus.clone());
+                let decision = decide(&orders, seen);
+                let stock = before.as_ref().map_or(place::StockWrite::Guarded, place::StockWrite::Overwrite);
+                place::write(connection, shop, &orders, &decision, stock)?;
+                Ok(decision.replies)
+            })
+            .await
     }
 }
 
@@ -134,7 +124,6 @@ impl SqliteStore {
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(128);
-    connection.pragma_update(None, "cache_size", -16_000)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
@@ -176,7 +165,7 @@ impl Store for SqliteStore {
             Locking::Exclusive => Commit::Alone,
             Locking::Shared => Commit::Shared,
         };
-        self.write(commit, move |connection| place::place(connection, shop, &orders)).await
+        self.writer.write(commit, move |connection| place::place(connection, shop, &orders)).await
     }
 
     async fn cancel(
@@ -187,7 +176,9 @@ impl Store for SqliteStore {
         at: Timestamp,
     ) -> Result<CancelOutcome, StoreError> {
         let user = user.clone();
-        self.write(Commit::Shared, move |connection| orders::cancel(connection, shop, &user, id, at)).await
+        self.writer
+            .write(Commit::Shared, move |connection| orders::cancel(connection, shop, &user, id, at))
+            .await
     }
 
     async fn order(&self, shop: ShopId, user: &UserId, id: OrderId) -> Result<Option<Order>, StoreError> {
@@ -235,10 +226,11 @@ impl Store for SqliteStore {
         source: Uuid,
         at: Timestamp,
     ) -> Result<Product, StoreError> {
-        self.write(Commit::Shared, move |connection| {
-            catalogue::create_product(connection, shop, &product, source, at)
-        })
-        .await
+        self.writer
+            .write(Commit::Shared, move |connection| {
+                catalogue::create_product(connection, shop, &product, source, at)
+            })
+            .await
     }
 
     async fn import(
@@ -248,14 +240,17 @@ impl Store for SqliteStore {
         source: Uuid,
         at: Timestamp,
     ) -> Result<ImportSummary, StoreError> {
-        self.write(Commit::Alone, move |connection| {
-            catalogue::import(connection, shop, &products, source, at)
-        })
-        .await
+        self.writer
+            .write(Commit::Alone, move |connection| {
+                catalogue::import(connection, shop, &products, source, at)
+            })
+            .await
     }
 
     async fn patch_sku(&self, shop: ShopId, id: SkuId, patch: SkuPatch) -> Result<Option<Sku>, StoreError> {
-        self.write(Commit::Shared, move |connection| catalogue::patch_sku(connection, shop, id, &patch)).await
+        self.writer
+            .write(Commit::Shared, move |connection| catalogue::patch_sku(connection, shop, id, &patch))
+            .await
     }
 
     async fn change_stock(
@@ -266,10 +261,11 @@ impl Store for SqliteStore {
         source: Uuid,
         at: Timestamp,
     ) -> Result<Option<Sku>, StoreError> {
-        self.write(Commit::Shared, move |connection| {
-            catalogue::change_stock(connection, shop, id, &change, source, at)
-        })
-        .await
+        self.writer
+            .write(Commit::Shared, move |connection| {
+                catalogue::change_stock(connection, shop, id, &change, source, at)
+            })
+            .await
     }
 
     async fn settings(&self, shop: ShopId) -> Result<Option<ShopSettings>, StoreError> {
@@ -282,10 +278,11 @@ impl Store for SqliteStore {
         settings: ShopSettings,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(Commit::Shared, move |connection| {
-            catalogue::write_settings(connection, shop, &settings, at)
-        })
-        .await
+        self.writer
+            .write(Commit::Shared, move |connection| {
+                catalogue::write_settings(connection, shop, &settings, at)
+            })
+            .await
     }
 
     async fn cart(&self, shop: ShopId, user: &UserId) -> Result<Cart, StoreError> {
@@ -306,10 +303,11 @@ impl Store for SqliteStore {
         line: CartLineSetting,
     ) -> Result<Option<Cart>, StoreError> {
         let user = user.clone();
-        self.write(Commit::Shared, move |connection| {
-            buyers::set_cart_line(connection, shop, &user, sku, line)
-        })
-        .await
+        self.writer
+            .write(Commit::Shared, move |connection| {
+                buyers::set_cart_line(connection, shop, &user, sku, line)
+            })
+            .await
     }
 
     async fn remove_cart_lines(
@@ -319,7 +317,8 @@ impl Store for SqliteStore {
         sku: Option<SkuId>,
     ) -> Result<Cart, StoreError> {
         let user = user.clone();
-        self.write(Commit::Shared, move |connection| buyers::remove_cart_lines(connection, shop, &user, sku))
+        self.writer
+            .write(Commit::Shared, move |connection| buyers::remove_cart_lines(connection, shop, &user, sku))
             .await
     }
 
@@ -331,10 +330,11 @@ impl Store for SqliteStore {
         address: Address,
     ) -> Result<(), StoreError> {
         let user = user.clone();
-        self.write(Commit::Shared, move |connection| {
-            buyers::add_address(connection, shop, &user, id, &address)
-        })
-        .await
+        self.writer
+            .write(Commit::Shared, move |connection| {
+                buyers::add_address(connection, shop, &user, id, &address)
+            })
+            .await
     }
 
     async fn address(
@@ -356,7 +356,8 @@ impl Store for SqliteStore {
 
     async fn delete_address(&self, shop: ShopId, user: &UserId, id: AddressId) -> Result<bool, StoreError> {
         let user = user.clone();
-        self.write(Commit::Shared, move |connection| buyers::delete_address(connection, shop, &user, id))
+        self.writer
+            .write(Commit::Shared, move |connection| buyers::delete_address(connection, shop, &user, id))
             .await
     }
 
@@ -365,16 +366,20 @@ impl Store for SqliteStore {
     }
 
     async fn add_service_key(&self, key: ServiceKey) -> Result<(), StoreError> {
-        self.write(Commit::Shared, move |connection| service_keys::add(connection, &key)).await
+        self.writer.write(Commit::Shared, move |connection| service_keys::add(connection, &key)).await
     }
 
     async fn revoke_service_keys(&self, label: &str, at: Timestamp) -> Result<usize, StoreError> {
         let label = label.to_owned();
-        self.write(Commit::Shared, move |connection| service_keys::revoke(connection, &label, at)).await
+        self.writer
+            .write(Commit::Shared, move |connection| service_keys::revoke(connection, &label, at))
+            .await
     }
 
     async fn forget_refusals(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.write(Commit::Shared, move |connection| orders::forget_refusals(connection, before, limit)).await
+        self.writer
+            .write(Commit::Shared, move |connection| orders::forget_refusals(connection, before, limit))
+            .await
     }
 
     async fn check(&self) -> Result<CheckReport, StoreError> {
@@ -382,11 +387,11 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.write(Commit::Shared, |_| Ok(())).await
+        self.writer.write(Commit::Shared, |_| Ok(())).await
     }
 
     async fn close(&self) {
-        drop(self.writer.lock().expect("never poisoned").take());
+        self.writer.close().await;
         let threads = std::mem::take(&mut *self.threads.lock().expect("never poisoned"));
         for thread in threads {
             tokio::task::spawn_blocking(move || thread.join()).await.ok();

@@ -8,12 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use uuid::Uuid;
 
 use super::{
-    columns::{self, Column},
+    columns::{self, Column, bad_row},
     store_error as error,
 };
-
-const COLUMNS: &str = "id, status, pay_method, total_count, goods_amount, freight, total_amount, currency, address, \
-                       created_at";
 
 /// An order of this buyer, with its lines.
 pub(super) fn read(
@@ -23,9 +20,11 @@ pub(super) fn read(
     id: OrderId,
 ) -> Result<Option<Order>, StoreError> {
     let mut select = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM orders WHERE shop_id = ?1 AND id = ?2 AND user_id = ?3"
-        ))
+        .prepare_cached(
+            "SELECT id, status, pay_method, total_count, goods_amount, freight, total_amount, currency, address,
+                    created_at
+             FROM orders WHERE shop_id = ?1 AND id = ?2 AND user_id = ?3",
+        )
         .map_err(error)?;
     let order = select
         .query_row(params![shop.get(), id.0.as_bytes(), user.as_str()], head)
@@ -34,7 +33,7 @@ pub(super) fn read(
     order.map(|head| with_lines(connection, shop, head)).transpose()
 }
 
-/// Orders of this buyer, newest first, older than `before`.
+/// Orders of this buyer, newest first, older than `before`; found through the buyer's keys.
 pub(super) fn list(
     connection: &Connection,
     shop: ShopId,
@@ -43,16 +42,21 @@ pub(super) fn list(
     limit: usize,
 ) -> Result<Vec<Order>, StoreError> {
     let mut select = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM orders WHERE shop_id = ?1 AND user_id = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
-        ))
+        .prepare_cached(
+            "SELECT order_id FROM idempotency_key
+             WHERE shop_id = ?1 AND user_id = ?2 AND order_id < ?3 ORDER BY order_id DESC LIMIT ?4",
+        )
         .map_err(error)?;
     let before = before.map_or(Uuid::max(), |id| id.0);
-    let heads = select
-        .query_map(params![shop.get(), user.as_str(), before.as_bytes(), limit as i64], head)
+    let ids = select
+        .query_map(params![shop.get(), user.as_str(), before.as_bytes(), limit as i64], |row| {
+            Ok(OrderId(Uuid::from_bytes(row.get(0)?)))
+        })
         .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
         .map_err(error)?;
-    heads.into_iter().map(|head| with_lines(connection, shop, head)).collect()
+    let order =
+        |id| read(connection, shop, user, id)?.ok_or_else(|| bad_row("idempotency_key", "no such order"));
+    ids.into_iter().map(order).collect()
 }
 
 /// An order as its own row has it: without lines.

@@ -24,6 +24,12 @@ pub(super) enum Commit {
     Shared,
 }
 
+enum Message {
+    Write(Job),
+    /// Do what was queued before, and take no more.
+    Close,
+}
+
 struct Job {
     commit: Commit,
     run: Box<Run>,
@@ -39,17 +45,17 @@ struct Done {
 }
 
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    queue: mpsc::Sender<Message>,
 }
 
 impl Writer {
-    /// Starts the thread; it ends, and closes the connection, when the writer is dropped and the queue is empty.
+    /// Starts the thread. It ends, and closes the connection, after [`Writer::close`] or when the writer is dropped.
     pub fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let thread = std::thread::Builder::new()
             .name("lastunit-writer".into())
             .spawn(move || work(connection, waiting))?;
-        Ok((Self { jobs }, thread))
+        Ok((Self { queue }, thread))
     }
 
     /// Runs a write in a transaction, and gives its result once that is committed. An error rolls back what this
@@ -71,20 +77,29 @@ impl Writer {
             }
         });
         let closed = || StoreError::Unavailable("the store is closed".into());
-        self.jobs.send(Job { commit, run }).await.map_err(|_| closed())?;
+        self.queue.send(Message::Write(Job { commit, run })).await.map_err(|_| closed())?;
         result.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Lets the thread finish what is queued and end; later writes are refused.
+    pub async fn close(&self) {
+        self.queue.send(Message::Close).await.ok();
     }
 }
 
-fn work(connection: Connection, mut waiting: mpsc::Receiver<Job>) {
+fn work(connection: Connection, mut waiting: mpsc::Receiver<Message>) {
     let mut next = None;
-    while let Some(first) = next.take().or_else(|| waiting.blocking_recv()) {
+    while let Some(message) = next.take().or_else(|| waiting.blocking_recv()) {
+        let Message::Write(first) = message else {
+            waiting.close();
+            continue;
+        };
         let mut jobs = vec![first];
         while jobs[0].commit == Commit::Shared && jobs.len() < MAX_SHARED {
             match waiting.try_recv() {
-                Ok(job) if job.commit == Commit::Shared => jobs.push(job),
-                Ok(alone) => {
-                    next = Some(alone);
+                Ok(Message::Write(job)) if job.commit == Commit::Shared => jobs.push(job),
+                Ok(other) => {
+                    next = Some(other);
                     break;
                 }
                 Err(_) => break,

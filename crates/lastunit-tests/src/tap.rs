@@ -1,0 +1,162 @@
+//! A store between the engine and the real one, that can hold orders up or fail on purpose.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use lastunit::*;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+/// How a call to place fails.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// Nothing is written: somebody was faster.
+    Conflict,
+    /// Nothing is written: the database is away.
+    Unavailable,
+    /// All is written, and the answer to the commit is lost.
+    CommittedUnknown,
+    /// Nothing is written, and it isn't known.
+    LostUnknown,
+}
+
+/// Passes everything on, and [`Store::place`] through a gate.
+pub struct Tap {
+    inner: Arc<dyn Store>,
+    gate: Semaphore,
+    entered: Semaphore,
+    faults: Mutex<VecDeque<Fault>>,
+    batches: Mutex<Vec<usize>>,
+    calls: AtomicUsize,
+}
+
+impl Tap {
+    /// With an open gate.
+    pub fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        let tap = Self::closed(inner);
+        tap.open();
+        tap
+    }
+
+    /// With a closed gate: calls to place wait in front of it.
+    pub fn closed(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            gate: Semaphore::new(0),
+            entered: Semaphore::new(0),
+            faults: Mutex::default(),
+            batches: Mutex::default(),
+            calls: AtomicUsize::new(0),
+        })
+    }
+
+    /// Lets everybody through, from now on.
+    pub fn open(&self) {
+        self.gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    /// Waits until one more call to place has reached the gate.
+    pub async fn entered(&self) {
+        self.entered.acquire().await.expect("never closed").forget();
+    }
+
+    /// The next calls to place fail so, one each.
+    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().expect("not poisoned").extend(faults);
+    }
+
+    /// How often place was called.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// How many orders each call to place brought.
+    pub fn batches(&self) -> Vec<usize> {
+        self.batches.lock().expect("not poisoned").clone()
+    }
+
+    async fn place_or_fail(
+        &self,
+        shop: ShopId,
+        orders: Arc<Vec<PlaceOrder>>,
+        locking: Locking,
+    ) -> Result<Vec<Reply>, StoreError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.batches.lock().expect("not poisoned").push(orders.len());
+        self.entered.add_permits(1);
+        drop(self.gate.acquire().await.expect("never closed"));
+        let fault = self.faults.lock().expect("not poisoned").pop_front();
+        match fault {
+            None => self.inner.place(shop, orders, locking).await,
+            Some(Fault::Conflict) => Err(StoreError::Conflict),
+            Some(Fault::Unavailable) => Err(StoreError::Unavailable("on purpose".into())),
+            Some(Fault::LostUnknown) => Err(StoreError::CommitUnknown("on purpose".into())),
+            Some(Fault::CommittedUnknown) => {
+                self.inner.place(shop, orders, locking).await?;
+                Err(StoreError::CommitUnknown("on purpose".into()))
+            }
+        }
+    }
+}
+
+macro_rules! pass_on {
+    ($(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+        #[async_trait::async_trait]
+        impl Store for Tap {
+            async fn place(
+                &self,
+                shop: ShopId,
+                orders: Arc<Vec<PlaceOrder>>,
+                locking: Locking,
+            ) -> Result<Vec<Reply>, StoreError> {
+                self.place_or_fail(shop, orders, locking).await
+            }
+
+            $(async fn $name(&self, $($arg: $type),*) -> $result {
+                self.inner.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+pass_on! {
+    fn cancel(shop: ShopId, user: &UserId, id: OrderId, at: Timestamp) -> Result<CancelOutcome, StoreError>;
+    fn order(shop: ShopId, user: &UserId, id: OrderId) -> Result<Option<Order>, StoreError>;
+    fn orders(shop: ShopId, user: &UserId, before: Option<OrderId>, limit: usize) -> Result<Vec<Order>, StoreError>;
+    fn sku(shop: ShopId, id: SkuId) -> Result<Option<Sku>, StoreError>;
+    fn sku_by_code(shop: ShopId, code: &str) -> Result<Option<Sku>, StoreError>;
+    fn skus(shop: ShopId, after: Option<SkuId>, limit: usize) -> Result<Vec<Sku>, StoreError>;
+    fn products(shop: ShopId, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, StoreError>;
+    fn create_product(shop: ShopId, product: NewProduct, source: Uuid, at: Timestamp) -> Result<Product, StoreError>;
+    fn import(
+        shop: ShopId, products: Vec<NewProduct>, source: Uuid, at: Timestamp
+    ) -> Result<ImportSummary, StoreError>;
+    fn patch_sku(shop: ShopId, id: SkuId, patch: SkuPatch) -> Result<Option<Sku>, StoreError>;
+    fn change_stock(
+        shop: ShopId, id: SkuId, change: StockChange, source: Uuid, at: Timestamp
+    ) -> Result<Option<Sku>, StoreError>;
+    fn settings(shop: ShopId) -> Result<Option<ShopSettings>, StoreError>;
+    fn set_settings(shop: ShopId, settings: ShopSettings, at: Timestamp) -> Result<(), StoreError>;
+    fn cart(shop: ShopId, user: &UserId) -> Result<Cart, StoreError>;
+    fn cart_seq(shop: ShopId, user: &UserId) -> Result<u64, StoreError>;
+    fn set_cart_line(
+        shop: ShopId, user: &UserId, sku: SkuId, line: CartLineSetting
+    ) -> Result<Option<Cart>, StoreError>;
+    fn remove_cart_lines(shop: ShopId, user: &UserId, sku: Option<SkuId>) -> Result<Cart, StoreError>;
+    fn add_address(shop: ShopId, user: &UserId, id: AddressId, address: Address) -> Result<(), StoreError>;
+    fn address(shop: ShopId, user: &UserId, id: AddressId) -> Result<Option<Address>, StoreError>;
+    fn addresses(shop: ShopId, user: &UserId) -> Result<Vec<(AddressId, Address)>, StoreError>;
+    fn delete_address(shop: ShopId, user: &UserId, id: AddressId) -> Result<bool, StoreError>;
+    fn service_keys() -> Result<Vec<ServiceKey>, StoreError>;
+    fn add_service_key(key: ServiceKey) -> Result<(), StoreError>;
+    fn revoke_service_keys(label: &str, at: Timestamp) -> Result<usize, StoreError>;
+    fn forget_refusals(before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+    fn check() -> Result<CheckReport, StoreError>;
+    fn ping() -> Result<(), StoreError>;
+    fn close() -> ();
+}
