@@ -77,15 +77,14 @@ impl SqliteStore {
         connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB).map_err(unusable)?;
         // Small pages, because most of what an order writes to the log is pages of which it changes a row: with
         // 2 KiB a batch took a tenth less time than with 4. It only counts while the file is empty.
-        connection.execute_batch("PRAGMA page_size = 2048; PRAGMA journal_mode = WAL;").map_err(unusable)?;
-        // Without FULL a power cut loses acknowledged orders.
-        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(unusable)?;
-        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
-        let journal = pragma("journal_mode").map_err(unusable)?;
+        connection.pragma_update(None, "page_size", 2048).map_err(unusable)?;
+        let journal = enter_wal(&connection).map_err(unusable)?;
         if journal != "wal" {
             let text = format!("{} can't be put into WAL mode (it is in {journal})", path.display());
             return Err(StoreError::Unusable(text));
         }
+        // Without FULL a power cut loses acknowledged orders.
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(unusable)?;
         schema::migrate(&connection)?;
         let readers = Readers::open(path)?;
         let checkpointer = checkpointer::start(path, &mut connection)?;
@@ -117,6 +116,22 @@ impl SqliteStore {
                 Ok(decision.replies)
             })
             .await
+    }
+}
+
+/// Puts the file into WAL mode and gives the mode it is in then. SQLite doesn't wait by itself where several
+/// programs do so at once to a new file.
+fn enter_wal(connection: &Connection) -> rusqlite::Result<String> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut tries_left = BUSY_TIMEOUT.as_millis() / PAUSE.as_millis();
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && tries_left > 0 => {
+                tries_left -= 1;
+                std::thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
     }
 }
 
