@@ -110,7 +110,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     };
     let server = Server::start(listener, engine, limits, metrics).await?;
     let housekeeper = tokio::spawn(forget_old_refusals(store));
-    greet(&args, &contents, new_key.as_deref(), server.local_addr())?;
+    if let Err(error) = greet(&args, &contents, new_key.as_deref(), server.local_addr()) {
+        // Whoever started it may have stopped reading; that is no reason to stop serving.
+        tracing::warn!(%error, "the greeting can't be printed");
+    }
 
     let stop = async move {
         let signal = tokio::select! {

@@ -10,6 +10,7 @@
 
 mod bench;
 pub mod properties;
+pub mod server;
 mod tap;
 
 pub(crate) use bench::surely;
