@@ -7,7 +7,11 @@ use lastunit::{
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use uuid::Uuid;
 
-use super::{columns::Column, store_error as error};
+use super::{
+    columns::Column,
+    rows::{self, blob, int, text},
+    store_error as error,
+};
 
 const SKU: &str =
     "SELECT s.id, s.code, s.product_id, p.name, s.name, s.price, shop.currency, s.stock, s.sales, s.on_sale
@@ -195,13 +199,16 @@ fn write_movement(
     reason: &str,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(super::INSERT_MOVEMENT)
-        .and_then(|mut insert| {
-            insert.execute(params![shop.get(), source.as_bytes(), sku_id, kind, delta, reason, at.unix_ms()])
-        })
-        .map(drop)
-        .map_err(error)
+    let row = [
+        int(shop.get()),
+        blob(source.as_bytes()),
+        int(sku_id),
+        text(kind),
+        int(delta),
+        text(reason),
+        int(at.unix_ms()),
+    ];
+    rows::insert(connection, super::MOVEMENT, &[row]).map_err(error)
 }
 
 pub(super) fn import(

@@ -8,6 +8,7 @@ mod invariants;
 mod orders;
 mod place;
 mod readers;
+mod rows;
 mod schema;
 mod service_keys;
 mod writer;
@@ -30,11 +31,8 @@ use uuid::Uuid;
 use readers::Readers;
 use writer::{Commit, Writer};
 
-const INSERT_MOVEMENT: &str =
-    "INSERT INTO stock_movement (shop_id, source_id, sku_id, kind, delta, reason, created_at)
-                               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-const INSERT_EVENT: &str =
-    "INSERT INTO outbox_event (shop_id, subject_id, kind, created_at) VALUES (?1, ?2, ?3, ?4)";
+const MOVEMENT: &str = "stock_movement (shop_id, source_id, sku_id, kind, delta, reason, created_at)";
+const EVENT: &str = "outbox_event (shop_id, subject_id, kind, created_at)";
 
 /// How long another program's write (or a backup) may be in the way before a write gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

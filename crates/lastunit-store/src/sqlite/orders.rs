@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     columns::{self, Column, bad_row},
+    rows::{self, blob, int, text},
     store_error as error,
 };
 
@@ -133,14 +134,14 @@ pub(super) fn cancel(
             "UPDATE sku SET stock = stock + ?3, sales = sales - ?3 WHERE shop_id = ?1 AND id = ?2",
         )
         .map_err(error)?;
-    let mut movement = connection.prepare_cached(super::INSERT_MOVEMENT).map_err(error)?;
+    let mut movements = Vec::with_capacity(order.lines.len());
     for line in &order.lines {
         let (sku_id, units) = (line.sku_id.get(), i64::from(line.count));
         one(sku.execute(params![shop.get(), sku_id, units]).map_err(error)?)?;
-        movement
-            .execute(params![shop.get(), id, sku_id, "restocked", units, "canceled", at.unix_ms()])
-            .map_err(error)?;
+        let (kind, reason) = (text("restocked"), text("canceled"));
+        movements.push([int(shop.get()), blob(id), int(sku_id), kind, int(units), reason, int(at.unix_ms())]);
     }
+    rows::insert(connection, super::MOVEMENT, &movements).map_err(error)?;
     let products = connection
         .prepare_cached(
             "UPDATE product SET sales = sales - l.units
@@ -151,10 +152,8 @@ pub(super) fn cancel(
         )
         .and_then(|mut update| update.execute(params![shop.get(), id]));
     products.map_err(error)?;
-    connection
-        .prepare_cached(super::INSERT_EVENT)
-        .and_then(|mut insert| insert.execute(params![shop.get(), id, "order.canceled", at.unix_ms()]))
-        .map_err(error)?;
+    let event = [int(shop.get()), blob(id), text("order.canceled"), int(at.unix_ms())];
+    rows::insert(connection, super::EVENT, &[event]).map_err(error)?;
 
     order.status = OrderStatus::Canceled;
     Ok(CancelOutcome::Canceled(order.into()))

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use lastunit::{
-    Address, Basket, CartLineSeen, CartSeen, Decision, Fingerprint, Kept, Operation, Order, OrderId,
-    OrderSeen, Outcome, PlaceOrder, Refusal, Reply, Seen, ShipTo, ShopId, SkuId, SkuSeen, StoreError, UserId,
-    decide,
+    Address, Basket, CartLineSeen, CartSeen, Decision, Fingerprint, Kept, Order, OrderId, OrderSeen, Outcome,
+    PlaceOrder, Refusal, Reply, Seen, ShipTo, ShopId, SkuId, SkuSeen, StoreError, UserId, decide,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 
 use super::{
     catalogue::read_settings,
     columns::{Column, bad_row},
-    orders, store_error as error,
+    orders,
+    rows::{self, blob, int, text},
+    store_error as error,
 };
 
 /// Reads, decides and writes in the transaction that is open.
@@ -189,12 +190,12 @@ pub(super) fn write(
     stock: StockWrite<'_>,
 ) -> Result<(), StoreError> {
     let new = || batch.iter().zip(&decision.replies).filter(|(_, reply)| Decision::is_new(reply));
-    let placed = || {
-        new().filter_map(|(order, reply)| match &reply.outcome {
+    let placed: Vec<_> = new()
+        .filter_map(|(order, reply)| match &reply.outcome {
             Outcome::Placed(placed) => Some((order, placed.as_ref())),
             Outcome::Refused(_) | Outcome::Rejected(_) => None,
         })
-    };
+        .collect();
     write_keys(connection, new())?;
     match stock {
         StockWrite::Guarded => take_stock(connection, shop, decision)?,
@@ -203,9 +204,10 @@ pub(super) fn write(
     for (user, cart) in &decision.carts {
         take_from_cart(connection, shop, user, cart.seq_seen, &cart.ordered)?;
     }
-    write_orders(connection, shop, placed())?;
-    write_lines_and_ledger(connection, shop, placed().map(|(_, placed)| placed))?;
-    write_events(connection, shop, placed().map(|(_, placed)| placed))
+    write_orders(connection, shop, &placed)?;
+    write_lines(connection, shop, &placed)?;
+    write_ledger(connection, shop, &placed)?;
+    write_events(connection, shop, &placed)
 }
 
 /// The key is the transaction's first write: a concurrent twin meets it here.
@@ -213,39 +215,37 @@ fn write_keys<'a>(
     connection: &Connection,
     new: impl Iterator<Item = (&'a PlaceOrder, &'a Reply)>,
 ) -> Result<(), StoreError> {
-    let mut insert = connection
-        .prepare_cached(
-            "INSERT INTO idempotency_key
-               (shop_id, user_id, operation, key, fingerprint, order_id, refusal, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )
-        .map_err(error)?;
-    for (order, reply) in new {
-        let request = &order.request;
-        let operation: Operation = request.operation;
-        let refusal = match &reply.outcome {
-            Outcome::Refused(refusal) => {
-                Some(serde_json::to_string(refusal).map_err(|e| StoreError::Internal(e.to_string()))?)
-            }
-            Outcome::Placed(_) | Outcome::Rejected(_) => None,
-        };
-        let order_id = refusal.is_none().then_some(order.order_id.0.as_bytes());
-        let inserted = insert.execute(params![
-            request.shop.get(),
-            request.user.as_str(),
-            operation.as_str(),
-            request.key.as_str(),
-            order.fingerprint.0,
-            order_id,
-            refusal,
-            order.placed_at.unix_ms(),
-        ]);
-        inserted.map_err(|failed| match failed.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Conflict,
-            _ => error(failed),
-        })?;
-    }
-    Ok(())
+    let with_refusal = |(order, reply): (&'a PlaceOrder, &'a Reply)| match &reply.outcome {
+        Outcome::Refused(refusal) => Ok((order, Some(json(refusal)?))),
+        Outcome::Placed(_) | Outcome::Rejected(_) => Ok((order, None)),
+    };
+    let decided = new.map(with_refusal).collect::<Result<Vec<_>, StoreError>>()?;
+    let rows: Vec<_> = decided
+        .iter()
+        .map(|(order, refusal)| {
+            let request = &order.request;
+            [
+                int(request.shop.get()),
+                text(request.user.as_str()),
+                text(request.operation.as_str()),
+                text(request.key.as_str()),
+                blob(&order.fingerprint.0),
+                if refusal.is_some() { ValueRef::Null } else { blob(order.order_id.0.as_bytes()) },
+                refusal.as_deref().map_or(ValueRef::Null, text),
+                int(order.placed_at.unix_ms()),
+            ]
+        })
+        .collect();
+    let into =
+        "idempotency_key (shop_id, user_id, operation, key, fingerprint, order_id, refusal, created_at)";
+    rows::insert(connection, into, &rows).map_err(|failed| match failed.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Conflict,
+        _ => error(failed),
+    })
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|failed| StoreError::Internal(failed.to_string()))
 }
 
 /// All SKUs first, in ascending id, then their products: the one order in which rows are locked.
@@ -322,90 +322,97 @@ fn take_from_cart(
     Ok(())
 }
 
-fn write_orders<'a>(
+fn write_orders(
     connection: &Connection,
     shop: ShopId,
-    placed: impl Iterator<Item = (&'a PlaceOrder, &'a Order)>,
+    placed: &[(&PlaceOrder, &Order)],
 ) -> Result<(), StoreError> {
-    let mut insert = connection
-        .prepare_cached(
-            "INSERT INTO orders (shop_id, id, user_id, status, pay_method, total_count, goods_amount, freight,
-                                 total_amount, currency, address, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )
-        .map_err(error)?;
-    for (order, placed) in placed {
-        let address =
-            serde_json::to_string(&placed.address).map_err(|e| StoreError::Internal(e.to_string()))?;
-        insert
-            .execute(params![
-                shop.get(),
-                placed.id.0.as_bytes(),
-                order.request.user.as_str(),
-                placed.status.as_str(),
-                placed.pay_method.as_str(),
-                placed.total_count,
-                placed.goods_amount.get(),
-                placed.freight.get(),
-                placed.total_amount.get(),
-                placed.currency.code(),
-                address,
-                placed.created_at.unix_ms(),
-            ])
-            .map_err(error)?;
-    }
-    Ok(())
+    let addresses = placed.iter().map(|(_, order)| json(&order.address)).collect::<Result<Vec<_>, _>>()?;
+    let rows: Vec<_> = placed
+        .iter()
+        .zip(&addresses)
+        .map(|((asked, order), address)| {
+            [
+                int(shop.get()),
+                blob(order.id.0.as_bytes()),
+                text(asked.request.user.as_str()),
+                text(order.status.as_str()),
+                text(order.pay_method.as_str()),
+                int(order.total_count as i64),
+                int(order.goods_amount.get()),
+                int(order.freight.get()),
+                int(order.total_amount.get()),
+                text(order.currency.code()),
+                text(address),
+                int(order.created_at.unix_ms()),
+            ]
+        })
+        .collect();
+    let into =
+        "orders (shop_id, id, user_id, status, pay_method, total_count, goods_amount, freight, total_amount,
+                        currency, address, created_at)";
+    rows::insert(connection, into, &rows).map_err(error)
 }
 
-fn write_lines_and_ledger<'a>(
+fn write_lines(
     connection: &Connection,
     shop: ShopId,
-    placed: impl Iterator<Item = &'a Order>,
+    placed: &[(&PlaceOrder, &Order)],
 ) -> Result<(), StoreError> {
-    let mut line_insert = connection
-        .prepare_cached(
-            "INSERT INTO order_line (shop_id, order_id, sku_id, code, name, count, unit_price, amount)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )
-        .map_err(error)?;
-    let mut movement_insert = connection.prepare_cached(super::INSERT_MOVEMENT).map_err(error)?;
-    for order in placed {
-        let id = order.id.0.as_bytes();
-        for line in &order.lines {
-            let sku = line.sku_id.get();
-            line_insert
-                .execute(params![
-                    shop.get(),
-                    id,
-                    sku,
-                    line.code,
-                    line.name,
-                    line.count,
-                    line.unit_price.get(),
-                    line.amount.get(),
-                ])
-                .map_err(error)?;
-            let delta = -i64::from(line.count);
-            movement_insert
-                .execute(params![shop.get(), id, sku, "sold", delta, "", order.created_at.unix_ms()])
-                .map_err(error)?;
-        }
-    }
-    Ok(())
+    let lines = placed.iter().flat_map(|(_, order)| order.lines.iter().map(move |line| (order, line)));
+    let rows: Vec<_> = lines
+        .map(|(order, line)| {
+            [
+                int(shop.get()),
+                blob(order.id.0.as_bytes()),
+                int(line.sku_id.get()),
+                text(&line.code),
+                text(&line.name),
+                int(line.count),
+                int(line.unit_price.get()),
+                int(line.amount.get()),
+            ]
+        })
+        .collect();
+    let into = "order_line (shop_id, order_id, sku_id, code, name, count, unit_price, amount)";
+    rows::insert(connection, into, &rows).map_err(error)
 }
 
-fn write_events<'a>(
+fn write_ledger(
     connection: &Connection,
     shop: ShopId,
-    placed: impl Iterator<Item = &'a Order>,
+    placed: &[(&PlaceOrder, &Order)],
 ) -> Result<(), StoreError> {
-    let mut insert = connection.prepare_cached(super::INSERT_EVENT).map_err(error)?;
-    for order in placed {
-        insert
-            .execute(params![shop.get(), order.id.0.as_bytes(), "order.placed", order.created_at.unix_ms()])
-            .map_err(error)?;
-    }
-    Ok(())
+    let lines = placed.iter().flat_map(|(_, order)| order.lines.iter().map(move |line| (order, line)));
+    let rows: Vec<_> = lines
+        .map(|(order, line)| {
+            [
+                int(shop.get()),
+                blob(order.id.0.as_bytes()),
+                int(line.sku_id.get()),
+                text("sold"),
+                int(-i64::from(line.count)),
+                text(""),
+                int(order.created_at.unix_ms()),
+            ]
+        })
+        .collect();
+    rows::insert(connection, super::MOVEMENT, &rows).map_err(error)
+}
+
+fn write_events(
+    connection: &Connection,
+    shop: ShopId,
+    placed: &[(&PlaceOrder, &Order)],
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = placed
+        .iter()
+        .map(|(_, order)| {
+            let at = order.created_at.unix_ms();
+            [int(shop.get()), blob(order.id.0.as_bytes()), text("order.placed"), int(at)]
+        })
+        .collect();
+    rows::insert(connection, super::EVENT, &rows).map_err(error)
 }
 
 /// A guarded write that found no row: what the decision rests on is no longer so.
