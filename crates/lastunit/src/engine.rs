@@ -206,7 +206,8 @@ impl Engine {
         Ok(Self { placer, queue, direct, config: Arc::new(config) })
     }
 
-    /// Places an order, or says why not. Once it is accepted, dropping the future doesn't stop it.
+    /// Places an order, or says why not. Once it is accepted, dropping the future doesn't stop it; with
+    /// [`Basket::Lines`] that is at the future's first poll.
     pub async fn place(&self, request: PlaceRequest) -> Result<Reply, PlaceError> {
         let cart_seq_seen = match request.basket {
             Basket::Lines(_) => 0,
