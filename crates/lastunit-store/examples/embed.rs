@@ -12,29 +12,17 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::start(store.clone(), Config::default())?;
     let (shop, now) = (ShopId::FIRST, engine.source().now());
 
-    let settings =
-        ShopSettings { currency: Currency::new("GBP")?, freight: Amount::new(450)?, free_from: None };
-    store.set_settings(shop, settings, now).await?;
-    let mug =
-        NewSku { code: "MUG".into(), name: "Mug".into(), price: Amount::new(1250)?, stock: 1, on_sale: true };
-    let mugs = NewProduct { handle: None, name: "Mug".into(), description: String::new(), skus: vec![mug] };
-    let mug = store.create_product(shop, mugs, engine.source().uuid(now), now).await?.skus[0].id;
+    let (currency, freight) = (Currency::new("GBP")?, Amount::new(450)?);
+    store.set_settings(shop, ShopSettings { currency, freight, free_from: None }, now).await?;
+    let mug = NewProduct::single("MUG", "The last mug", Amount::new(1250)?, 1);
+    let mug = store.create_product(shop, mug, engine.source().uuid(now), now).await?.skus[0].id;
 
     for buyer in ["ada", "grace"] {
-        let request = PlaceRequest {
-            shop,
-            user: UserId::new(buyer)?,
-            operation: Operation::PlaceOrder,
-            key: IdempotencyKey::new("the-last-mug")?,
-            basket: Basket::Lines(Demand::new([(mug, 1)])?),
-            ship_to: ShipTo::Given(Address::example()),
-            pay_method: PayMethod::Online,
-            expected_total: None,
-        };
+        let (user, key) = (UserId::new(buyer)?, IdempotencyKey::new("one-mug")?);
+        let lines = Demand::new([(mug, 1)])?;
+        let request = PlaceRequest::of_lines(user, key, lines, Address::example(), PayMethod::Online);
         match engine.place(request).await?.outcome {
-            Outcome::Placed(order) => {
-                println!("{buyer}: order {} for {}", order.id, settings.currency.format(order.total_amount))
-            }
+            Outcome::Placed(order) => println!("{buyer}: order {} of {}", order.id, order.total_amount),
             other => println!("{buyer}: {other:?}"),
         }
     }

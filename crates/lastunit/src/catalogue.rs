@@ -96,6 +96,13 @@ fn yes() -> bool {
 }
 
 impl NewProduct {
+    /// A product that is sold as one SKU of the same name.
+    pub fn single(code: impl Into<String>, name: impl Into<String>, price: Amount, stock: i64) -> Self {
+        let (code, name) = (code.into(), name.into());
+        let sku = NewSku { code, name: name.clone(), price, stock, on_sale: true };
+        Self { handle: None, name, description: String::new(), skus: vec![sku] }
+    }
+
     /// The handle given, or one made from the name: lower case, words joined by hyphens.
     pub fn handle(&self) -> String {
         self.handle.clone().unwrap_or_else(|| slug(&self.name))

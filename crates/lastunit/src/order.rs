@@ -175,6 +175,26 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl PlaceRequest {
+    /// An order of these lines in shop 1, to an address given with it.
+    pub fn of_lines(
+        user: UserId,
+        key: IdempotencyKey,
+        lines: Demand,
+        address: Address,
+        pay_method: PayMethod,
+    ) -> Self {
+        Self {
+            shop: ShopId::FIRST,
+            user,
+            operation: Operation::PlaceOrder,
+            key,
+            basket: Basket::Lines(lines),
+            ship_to: ShipTo::Given(address),
+            pay_method,
+            expected_total: None,
+        }
+    }
+
     /// The fingerprint over version, operation and the validated request in canonical form: lines summed and
     /// sorted, texts behind their length. What the server reads itself, such as the cart, is not part of it.
     pub fn fingerprint(&self) -> Fingerprint {

@@ -33,7 +33,7 @@ pub struct Served {
 /// What a buyer calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// GET /health/live: a constant answer, the yardstick.
+    /// GET /health/live with the headers and body of an order: a constant answer, the yardstick.
     Constant,
     /// POST /v1/orders, one unit of the SKU.
     Order,
@@ -125,18 +125,20 @@ impl Caller {
 
     fn request(&self) -> Result<Request<Full<Bytes>>> {
         const BODY: &[u8] = br#"{"lines":[{"sku_id":1,"count":1}],"address":{"receiver":"Ada Lovelace","line1":"1 High Street","city":"Leeds","postal_code":"LS1 1AA","country":"GB","phone":"+44 113 496 0000"},"pay_method":"cash_on_delivery"}"#;
-        let request = Request::builder().header(header::HOST, &self.host);
-        Ok(match self.call {
-            Call::Constant => request.uri("/health/live").body(Full::default())?,
-            Call::Order => request
-                .method(Method::POST)
-                .uri("/v1/orders")
-                .header(header::AUTHORIZATION, format!("Bearer {SERVICE_KEY}"))
-                .header("Lastunit-User", &self.user)
-                .header("Idempotency-Key", format!("{:016x}", rand::random::<u64>()))
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(Full::from(BODY))?,
-        })
+        // The same headers and body for both: the load is the same, only the answer differs.
+        let (method, path) = match self.call {
+            Call::Constant => (Method::GET, "/health/live"),
+            Call::Order => (Method::POST, "/v1/orders"),
+        };
+        Ok(Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.host)
+            .header(header::AUTHORIZATION, format!("Bearer {SERVICE_KEY}"))
+            .header("Lastunit-User", &self.user)
+            .header("Idempotency-Key", format!("{:016x}", rand::random::<u64>()))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(BODY))?)
     }
 }
 

@@ -4,9 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use lastunit::{
-    Address, Amount, Basket, Config, Currency, Demand, Engine, IdempotencyKey, NewProduct, NewSku, Operation,
-    Outcome, PayMethod, PlaceRequest, ShipTo, ShopId, ShopSettings, SkuId, Source, Store, Strategy,
-    SystemSource, UserId,
+    Address, Amount, Config, Currency, Demand, Engine, IdempotencyKey, NewProduct, NewSku, Outcome,
+    PayMethod, PlaceRequest, ShopId, ShopSettings, SkuId, Source, Store, Strategy, SystemSource, UserId,
 };
 use lastunit_store::SqliteStore;
 
@@ -25,22 +24,13 @@ struct Caller {
     engine: Engine,
     user: UserId,
     workload: Workload,
-    calls: u64,
 }
 
 impl Buyer for Caller {
     async fn call(&mut self) -> Result<()> {
-        self.calls += 1;
-        let request = PlaceRequest {
-            shop: ShopId::FIRST,
-            user: self.user.clone(),
-            operation: Operation::PlaceOrder,
-            key: IdempotencyKey::new(format!("{:016x}", rand::random::<u64>()))?,
-            basket: Basket::Lines(demand(self.workload)?),
-            ship_to: ShipTo::Given(Address::example()),
-            pay_method: PayMethod::CashOnDelivery,
-            expected_total: None,
-        };
+        let key = IdempotencyKey::new(format!("{:016x}", rand::random::<u64>()))?;
+        let (user, lines) = (self.user.clone(), demand(self.workload)?);
+        let request = PlaceRequest::of_lines(user, key, lines, Address::example(), PayMethod::CashOnDelivery);
         match self.engine.place(request).await?.outcome {
             Outcome::Placed(_) => Ok(()),
             other => bail!("an order of the benchmark wasn't placed: {other:?}"),
@@ -94,14 +84,7 @@ pub async fn run(
     fill(store.as_ref(), workload.skus).await?;
     let engine = Engine::start(store.clone(), Config { strategy, ..Config::default() })?;
     let callers = (0..buyers)
-        .map(|n| {
-            Ok(Caller {
-                engine: engine.clone(),
-                user: UserId::new(format!("buyer-{n}"))?,
-                workload,
-                calls: 0,
-            })
-        })
+        .map(|n| Ok(Caller { engine: engine.clone(), user: UserId::new(format!("buyer-{n}"))?, workload }))
         .collect::<Result<Vec<_>>>()?;
     let measured =
         closed_loop(callers, Duration::from_secs_f64(seconds / 5.0), Duration::from_secs_f64(seconds))
