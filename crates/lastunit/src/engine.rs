@@ -1,17 +1,20 @@
 //! The engine: every locking strategy behind one interface.
 
 use std::{
+    future::poll_fn,
     num::NonZeroUsize,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
-    task::JoinHandle,
 };
 
 use crate::{
@@ -121,10 +124,16 @@ pub enum PlaceError {
     Internal(String),
 }
 
-/// A strategy that isn't allowed.
+/// Why an engine can't start.
 #[derive(Debug, thiserror::Error)]
-#[error("the naive strategy sells what isn't there; allow overselling explicitly to see it")]
-pub struct OversellingNotAllowed;
+pub enum StartError {
+    /// [`Strategy::Naive`] without [`Config::allow_overselling`].
+    #[error("the naive strategy sells what isn't there; allow overselling explicitly to see it")]
+    OversellingNotAllowed,
+    /// The system has no thread to give.
+    #[error("the engine's thread can't be started")]
+    NoThread(#[source] std::io::Error),
+}
 
 /// What an engine tells of its work as it goes; for metrics.
 pub trait Observer: Send + Sync + 'static {
@@ -160,7 +169,8 @@ struct Placer {
 struct Queue {
     /// Taken out when the engine drains: the worker ends once the queue is empty.
     waiting: Mutex<Option<mpsc::Sender<Waiting>>>,
-    worker: Mutex<Option<JoinHandle<()>>>,
+    /// Fires when the worker has answered everybody.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 struct Waiting {
@@ -170,7 +180,7 @@ struct Waiting {
 
 impl Engine {
     /// Starts an engine on a store; call it inside a tokio runtime.
-    pub fn start(store: Arc<dyn Store>, config: Config) -> Result<Self, OversellingNotAllowed> {
+    pub fn start(store: Arc<dyn Store>, config: Config) -> Result<Self, StartError> {
         Self::start_observed(store, config, Arc::new(NoObserver))
     }
 
@@ -179,9 +189,9 @@ impl Engine {
         store: Arc<dyn Store>,
         config: Config,
         observer: Arc<dyn Observer>,
-    ) -> Result<Self, OversellingNotAllowed> {
+    ) -> Result<Self, StartError> {
         if config.strategy == Strategy::Naive && !config.allow_overselling {
-            return Err(OversellingNotAllowed);
+            return Err(StartError::OversellingNotAllowed);
         }
         let placer = Arc::new(Placer {
             store,
@@ -197,11 +207,18 @@ impl Engine {
             Strategy::Queue => Some(1),
             Strategy::Naive | Strategy::Optimistic | Strategy::Pessimistic => None,
         };
-        let queue = max_batch.map(|max_batch| {
+        let queue = max_batch.map(|max_batch| -> std::io::Result<_> {
             let (waiting, orders) = mpsc::channel(max_waiting);
-            let worker = tokio::spawn(work(placer.clone(), orders, max_batch));
-            Arc::new(Queue { waiting: Mutex::new(Some(waiting)), worker: Mutex::new(Some(worker)) })
+            let (ends, ended) = oneshot::channel();
+            let (placer, runtime) = (placer.clone(), Handle::current());
+            // A thread of its own: as a task it would wait behind those of the buyers, and all of them for it.
+            std::thread::Builder::new().name("lastunit-engine".into()).spawn(move || {
+                runtime.block_on(work(placer, orders, max_batch));
+                ends.send(()).ok();
+            })?;
+            Ok(Arc::new(Queue { waiting: Mutex::new(Some(waiting)), ended: Mutex::new(Some(ended)) }))
         });
+        let queue = queue.transpose().map_err(StartError::NoThread)?;
         let direct = Arc::new(tokio::sync::Semaphore::new(max_waiting));
         Ok(Self { placer, queue, direct, config: Arc::new(config) })
     }
@@ -296,32 +313,66 @@ impl Engine {
         }
         if let Some(queue) = &self.queue {
             queue.waiting.lock().expect("never poisoned: nothing panics while it is held").take();
-            let worker = queue.worker.lock().expect("never poisoned: nothing panics while it is held").take();
-            if let Some(worker) = worker {
-                worker.await.ok();
+            let ended = queue.ended.lock().expect("never poisoned: nothing panics while it is held").take();
+            if let Some(ended) = ended {
+                ended.await.ok();
             }
         }
     }
 }
 
 /// The worker of `queue` and `batched`: everything that is waiting, up to `max_batch`, in one transaction a shop.
+///
+/// A batch's buyers are told only when the next batch is on its way to the store, if one is waiting: telling them
+/// takes time, in which the store would have nothing to do.
 async fn work(placer: Arc<Placer>, mut orders: mpsc::Receiver<Waiting>, max_batch: usize) {
     let mut batch = Vec::with_capacity(max_batch);
-    while orders.recv_many(&mut batch, max_batch).await > 0 {
+    let mut done = Answers::default();
+    loop {
+        if orders.is_empty() {
+            done.tell();
+        }
+        if orders.recv_many(&mut batch, max_batch).await == 0 {
+            break;
+        }
         while !batch.is_empty() {
             let shop = batch[0].order.request.shop;
             let (of_shop, rest): (Vec<Waiting>, Vec<Waiting>) =
                 batch.drain(..).partition(|waiting| waiting.order.request.shop == shop);
             batch.extend(rest);
-            let (of_shop, replies): (Vec<PlaceOrder>, Vec<_>) =
+            let (of_shop, buyers): (Vec<PlaceOrder>, Vec<_>) =
                 of_shop.into_iter().map(|waiting| (waiting.order, waiting.reply)).unzip();
-            match placer.place(shop, of_shop).await {
-                // A buyer who hung up has dropped the receiver; the order stands all the same.
-                Ok(answers) => {
-                    replies.into_iter().zip(answers).for_each(|(to, answer)| drop(to.send(Ok(answer))))
-                }
-                Err(error) => replies.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),
+
+            let mut placing = pin!(placer.place(shop, of_shop));
+            let begun = poll_fn(|context| Poll::Ready(placing.as_mut().poll(context))).await;
+            done.tell();
+            let result = match begun {
+                Poll::Ready(result) => result,
+                Poll::Pending => placing.await,
+            };
+            done = Answers { buyers, result: Some(result) };
+        }
+    }
+    done.tell();
+}
+
+/// What became of a batch, and who is to be told.
+#[derive(Default)]
+struct Answers {
+    buyers: Vec<oneshot::Sender<Result<Reply, PlaceError>>>,
+    result: Option<Result<Vec<Reply>, PlaceError>>,
+}
+
+impl Answers {
+    fn tell(&mut self) {
+        let buyers = std::mem::take(&mut self.buyers);
+        // A buyer who hung up has dropped the receiver; the order stands all the same.
+        match self.result.take() {
+            Some(Ok(replies)) => {
+                buyers.into_iter().zip(replies).for_each(|(to, reply)| drop(to.send(Ok(reply))))
             }
+            Some(Err(error)) => buyers.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),
+            None => {}
         }
     }
 }

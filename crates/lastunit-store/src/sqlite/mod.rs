@@ -35,7 +35,7 @@ const MOVEMENT: &str = "stock_movement (shop_id, source_id, sku_id, kind, delta,
 const EVENT: &str = "outbox_event (shop_id, subject_id, kind, created_at)";
 
 /// How long another program's write (or a backup) may be in the way before a write gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The writer's page cache, as SQLite takes it: negative for KiB. The readers have SQLite's default of 2 MiB.
 const WRITER_CACHE_KIB: i32 = -48 * 1024;
 
