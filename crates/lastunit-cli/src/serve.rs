@@ -85,12 +85,6 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         .await
         .with_context(|| format!("{} can't be listened on; --listen takes another", args.listen))?;
     let store = args.store.open()?;
-    let contents = match store.settings(ShopId::FIRST).await? {
-        Some(_) => String::from("as it was"),
-        None => format!("was empty, and is filled with a demo catalogue: {}", demo::fill(&*store).await?),
-    };
-    let new_key = service_key(&*store, args.service_key.as_deref()).await?;
-
     let metrics = Metrics::new();
     let config = Config {
         strategy: args.strategy,
@@ -101,6 +95,12 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     };
     let engine =
         Engine::start_observed(store.clone(), config, metrics.clone()).context("--strategy naive")?;
+    let contents = match store.settings(ShopId::FIRST).await? {
+        Some(_) => String::from("as it was"),
+        None => format!("was empty, and is filled with a demo catalogue: {}", demo::fill(&*store).await?),
+    };
+    let new_key = service_key(&*store, args.service_key.as_deref()).await?;
+
     let limits = ServerConfig {
         header_timeout: Duration::from_millis(args.header_timeout_ms.get()),
         body_timeout: Duration::from_millis(args.body_timeout_ms.get()),

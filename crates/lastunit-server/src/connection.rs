@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{config::ServerConfig, entry::Entry};
+use crate::{config::ServerConfig, entry::Entry, request_id::RequestId};
 
 /// What the server is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub(crate) enum Phase {
 pub(crate) fn http(config: &ServerConfig) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(64 * 1024);
+    // A client that sends its request and ends its side has made its call: without this, the call would be dropped
+    // where that end is seen before the handler has the whole body.
+    http.half_close(true);
     http
 }
 
@@ -69,13 +72,17 @@ fn note(error: hyper::Error) {
 
 /// Answers 503 without having read a request: there are too many connections.
 pub(crate) async fn turn_away(mut stream: TcpStream) {
-    const BODY: &str = "{\"type\":\"https://lastunit.dev/problems/overloaded\",\
+    const PROBLEM: &str = "{\"type\":\"https://lastunit.dev/problems/overloaded\",\
         \"title\":\"Too much is waiting already\",\"status\":503,\"code\":\"overloaded\",\
-        \"detail\":\"There are too many connections: wait as long as Retry-After says, then try again.\"}";
+        \"detail\":\"There are too many connections: wait as long as Retry-After says, then try again.\"";
+    let id = RequestId::made();
+    let id = id.as_str();
+    tracing::debug!(request_id = id, "a connection was turned away");
+    let body = format!("{PROBLEM},\"request_id\":\"{id}\"}}");
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-         connection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
-        BODY.len()
+         x-request-id: {id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
     );
     let said = async {
         stream.write_all(answer.as_bytes()).await?;

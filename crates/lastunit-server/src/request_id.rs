@@ -17,7 +17,8 @@ impl RequestId {
         given.map_or_else(Self::made, |value| Self(value.clone()))
     }
 
-    fn made() -> Self {
+    /// A new id.
+    pub(crate) fn made() -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 16];
         let mut rest: u64 = rand::random();

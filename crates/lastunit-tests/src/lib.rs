@@ -1,4 +1,4 @@
-//! One conformance suite for every database.
+//! One conformance suite for every database; and [`server`], for tests over real sockets.
 //!
 //! Each property is a function of a [`Bench`]: an engine on a fresh store. [`conformance!`] makes a test of each,
 //! those about placing orders under every safe locking strategy.

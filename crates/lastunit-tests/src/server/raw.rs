@@ -34,6 +34,19 @@ impl Raw {
         self.stream.shutdown().await.ok();
     }
 
+    /// Waits until the server has said this.
+    pub async fn hears(&mut self, text: &str) {
+        let read = async {
+            let mut piece = [0; 4096];
+            while !String::from_utf8_lossy(&self.said).contains(text) {
+                let count = self.stream.read(&mut piece).await.expect("an open connection");
+                assert!(count > 0, "closed before {text:?}");
+                self.said.extend_from_slice(&piece[..count]);
+            }
+        };
+        timeout(GUARD, read).await.expect("the server says it");
+    }
+
     /// Everything that comes until the server closes the connection, in whatever way.
     pub async fn rest(&mut self) -> String {
         let read = async {

