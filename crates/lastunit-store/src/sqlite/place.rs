@@ -1,6 +1,6 @@
 //! Placing a batch: read what deciding needs, decide, write all of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lastunit::{
     Address, Basket, CartLineSeen, CartSeen, Decision, Fingerprint, Kept, Order, OrderId, OrderSeen, Outcome,
@@ -30,71 +30,64 @@ pub(super) fn place(
 /// Everything that deciding the batch may need.
 pub(super) fn read(connection: &Connection, shop: ShopId, batch: &[PlaceOrder]) -> Result<Seen, StoreError> {
     let settings = read_settings(connection, shop)?.ok_or(StoreError::NoSuchShop)?;
-    let mut seen = Seen { settings, skus: HashMap::new(), carts: HashMap::new(), orders: Vec::new() };
-    seen.orders.reserve_exact(batch.len());
+    let mut orders: Vec<OrderSeen> = Vec::with_capacity(batch.len());
+    let mut carts = HashMap::new();
+    let mut sku_ids = BTreeSet::new();
     for order in batch {
         let request = &order.request;
-        let kept = read_kept(connection, order)?;
-        let mut address = None;
-        if kept.is_none() {
+        let mut seen = OrderSeen { kept: read_kept(connection, order)?, address: None };
+        if seen.kept.is_none() {
             if let ShipTo::Saved(id) = request.ship_to {
-                address = read_address(connection, shop, &request.user, id.0.as_bytes())?;
+                seen.address = read_address(connection, shop, &request.user, id.0.as_bytes())?;
             }
             match &request.basket {
-                Basket::Lines(demand) => {
-                    for line in demand.lines() {
-                        see_sku(connection, shop, line.sku_id, &mut seen.skus)?;
-                    }
-                }
-                Basket::Cart if !seen.carts.contains_key(&request.user) => {
+                Basket::Lines(demand) => sku_ids.extend(demand.lines().iter().map(|line| line.sku_id)),
+                Basket::Cart if !carts.contains_key(&request.user) => {
                     let cart = read_cart(connection, shop, &request.user)?;
-                    for (&sku_id, line) in &cart.lines {
-                        if line.selected {
-                            see_sku(connection, shop, sku_id, &mut seen.skus)?;
-                        }
-                    }
-                    seen.carts.insert(request.user.clone(), cart);
+                    sku_ids.extend(cart.lines.iter().filter(|(_, line)| line.selected).map(|(id, _)| *id));
+                    carts.insert(request.user.clone(), cart);
                 }
                 Basket::Cart => {}
             }
         }
-        seen.orders.push(OrderSeen { kept, address });
+        orders.push(seen);
     }
-    Ok(seen)
+    Ok(Seen { settings, skus: read_skus(connection, shop, sku_ids)?, carts, orders })
 }
 
-fn see_sku(
+fn read_skus(
     connection: &Connection,
     shop: ShopId,
-    id: SkuId,
-    skus: &mut HashMap<SkuId, SkuSeen>,
-) -> Result<(), StoreError> {
-    if skus.contains_key(&id) {
-        return Ok(());
-    }
-    let mut select = connection
-        .prepare_cached(
-            "SELECT product_id, code, name, price, stock, sales, on_sale FROM sku WHERE shop_id = ?1 AND id = ?2",
-        )
-        .map_err(error)?;
-    let sku = select
-        .query_row(params![shop.get(), id.get()], |row| {
-            Ok(SkuSeen {
-                product_id: row.product_id(0)?,
-                code: row.get(1)?,
-                name: row.get(2)?,
-                price: row.amount(3)?,
-                stock: row.get(4)?,
-                sales: row.get(5)?,
-                on_sale: row.get(6)?,
-            })
-        })
-        .optional()
-        .map_err(error)?;
-    if let Some(sku) = sku {
-        skus.insert(id, sku);
-    }
-    Ok(())
+    ids: BTreeSet<SkuId>,
+) -> Result<HashMap<SkuId, SkuSeen>, StoreError> {
+    let ids: Vec<_> = ids.into_iter().map(|id| [int(id.get())]).collect();
+    let mut skus = HashMap::with_capacity(ids.len());
+    let mut read = |chunk: &[[ValueRef<'_>; 1]]| -> rusqlite::Result<()> {
+        let sql = format!(
+            "SELECT id, product_id, code, name, price, stock, sales, on_sale FROM sku
+             WHERE id IN ({}) AND shop_id = ?",
+            vec!["?"; chunk.len()].join(", ")
+        );
+        let mut select = connection.prepare_cached(&sql)?;
+        rows::bind(&mut select, chunk)?;
+        select.raw_bind_parameter(chunk.len() + 1, shop.get())?;
+        let mut found = select.raw_query();
+        while let Some(row) = found.next()? {
+            let sku = SkuSeen {
+                product_id: row.product_id(1)?,
+                code: row.get(2)?,
+                name: row.get(3)?,
+                price: row.amount(4)?,
+                stock: row.get(5)?,
+                sales: row.get(6)?,
+                on_sale: row.get(7)?,
+            };
+            skus.insert(row.sku_id(0)?, sku);
+        }
+        Ok(())
+    };
+    rows::chunks(&ids).try_for_each(&mut read).map_err(error)?;
+    Ok(skus)
 }
 
 fn read_kept(connection: &Connection, order: &PlaceOrder) -> Result<Option<Kept>, StoreError> {
