@@ -108,9 +108,10 @@ impl<'a> Row<'a> {
         currency.parse_amount(text).map_err(|_| {
             let decimals = currency.decimals();
             let code = currency.code();
+            let example = if decimals > 0 { "9.50" } else { "950" };
             self.problem(
                 column,
-                format!("{text:?} is no price: write digits with at most {decimals} decimals ({code}), such as 9 or 10"),
+                format!("{text:?} is no price: write digits with at most {decimals} decimals ({code}), such as {example}"),
             )
         })
     }
