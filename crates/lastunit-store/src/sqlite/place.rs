@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use lastunit::{
-    Address, Basket, CartLineSeen, CartSeen, Decision, Fingerprint, Kept, Order, OrderId, OrderSeen, Outcome,
-    PlaceOrder, Refusal, Reply, Seen, ShipTo, ShopId, SkuId, SkuSeen, StoreError, UserId, decide,
+    Address, Basket, CartLineSeen, CartSeen, Decision, Fingerprint, Kept, Order, OrderId, OrderLine,
+    OrderSeen, Outcome, PlaceOrder, Refusal, Reply, Seen, ShipTo, ShopId, SkuId, SkuSeen, StoreError, UserId,
+    decide,
 };
 use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 
@@ -347,13 +348,17 @@ fn write_orders(
     rows::insert(connection, into, &rows).map_err(error)
 }
 
+/// Every line of every order, with its order.
+fn lines<'a>(placed: &'a [(&PlaceOrder, &Order)]) -> impl Iterator<Item = (&'a Order, &'a OrderLine)> {
+    placed.iter().flat_map(|(_, order)| order.lines.iter().map(move |line| (*order, line)))
+}
+
 fn write_lines(
     connection: &Connection,
     shop: ShopId,
     placed: &[(&PlaceOrder, &Order)],
 ) -> Result<(), StoreError> {
-    let lines = placed.iter().flat_map(|(_, order)| order.lines.iter().map(move |line| (order, line)));
-    let rows: Vec<_> = lines
+    let rows: Vec<_> = lines(placed)
         .map(|(order, line)| {
             [
                 int(shop.get()),
@@ -376,8 +381,7 @@ fn write_ledger(
     shop: ShopId,
     placed: &[(&PlaceOrder, &Order)],
 ) -> Result<(), StoreError> {
-    let lines = placed.iter().flat_map(|(_, order)| order.lines.iter().map(move |line| (order, line)));
-    let rows: Vec<_> = lines
+    let rows: Vec<_> = lines(placed)
         .map(|(order, line)| {
             [
                 int(shop.get()),
