@@ -4,7 +4,10 @@
 //! that allow it share a transaction and its fsync (each in a savepoint of its own), and are answered after the
 //! commit.
 
-use std::thread::JoinHandle;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread::JoinHandle,
+};
 
 use lastunit::StoreError;
 use rusqlite::Connection;
@@ -67,7 +70,11 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (to_caller, result) = oneshot::channel();
         let run = Box::new(move |transaction: Result<&Connection, StoreError>| {
-            let written = transaction.and_then(write);
+            // A bug in one write must not take the writer away from all others; what it wrote is rolled back.
+            let written = transaction.and_then(|transaction| {
+                catch_unwind(AssertUnwindSafe(|| write(transaction)))
+                    .unwrap_or_else(|_| Err(StoreError::Internal("a write panicked".into())))
+            });
             Done {
                 keep: written.is_ok(),
                 answer: Box::new(move |committed| {
@@ -135,6 +142,10 @@ fn run(connection: &Connection, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<
         let ran = (job.run)(open.clone().map(|()| connection));
         let keep = ran.keep;
         done.push(ran);
+        if open.is_ok() && connection.is_autocommit() {
+            // A full disk, say, makes SQLite roll back the whole transaction by itself.
+            open = Err(StoreError::Unavailable("the database rolled the transaction back".into()));
+        }
         if shared && open.is_ok() {
             let undone = if keep { Ok(()) } else { sql("ROLLBACK TO write") };
             open = undone.and_then(|()| sql("RELEASE write"));
@@ -148,4 +159,44 @@ fn run(connection: &Connection, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<
         StoreError::Unavailable(text) | StoreError::Internal(text) => StoreError::CommitUnknown(text),
         other => other,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_panics_or_fails_is_rolled_back_alone() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (x INTEGER)").unwrap();
+        let (writer, thread) = Writer::start(connection).unwrap();
+        let insert =
+            |connection: &Connection| connection.execute("INSERT INTO t VALUES (1)", []).map_err(store_error);
+        for commit in [Commit::Alone, Commit::Shared] {
+            // All three wait before the first is run, so that the shared ones share a transaction.
+            let (good, panics, fails) = tokio::join!(
+                writer.write(commit, insert),
+                writer.write(commit, move |connection| -> Result<(), StoreError> {
+                    insert(connection)?;
+                    panic!("a bug, for the test")
+                }),
+                writer.write(commit, move |connection| -> Result<(), StoreError> {
+                    insert(connection)?;
+                    Err(StoreError::Clash("no".into()))
+                }),
+            );
+            assert_eq!(good, Ok(1));
+            assert!(matches!(panics, Err(StoreError::Internal(_))), "{panics:?}");
+            assert_eq!(fails, Err(StoreError::Clash("no".into())));
+        }
+        let count = |connection: &Connection| {
+            connection
+                .query_row("SELECT COUNT(*) FROM t", [], |row| row.get::<_, i64>(0))
+                .map_err(store_error)
+        };
+        assert_eq!(writer.write(Commit::Alone, count).await, Ok(2));
+        writer.close().await;
+        assert!(thread.join().is_ok());
+        assert!(matches!(writer.write(Commit::Alone, count).await, Err(StoreError::Unavailable(_))));
+    }
 }
