@@ -57,12 +57,8 @@ pub struct CartLineSetting {
     /// 1 to [`MAX_COUNT`].
     pub count: u32,
     /// true when absent.
-    #[serde(default = "yes")]
+    #[serde(default = "crate::catalogue::yes")]
     pub selected: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl CartLineSetting {

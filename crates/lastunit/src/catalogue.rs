@@ -91,7 +91,7 @@ pub struct NewSku {
     pub on_sale: bool,
 }
 
-fn yes() -> bool {
+pub(crate) fn yes() -> bool {
     true
 }
 

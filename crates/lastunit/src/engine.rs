@@ -284,11 +284,6 @@ impl Engine {
         &self.config.source
     }
 
-    /// The strategy it was started with.
-    pub fn strategy(&self) -> Strategy {
-        self.config.strategy
-    }
-
     /// Orders that wait right now (in the strategies without a queue: that are under way).
     pub fn waiting(&self) -> usize {
         let Some(queue) = &self.queue else {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     catalogue::{read_settings, read_sku},
-    columns::{self, Column},
+    columns::{Column, json},
     store_error as error,
 };
 
@@ -91,7 +91,7 @@ pub(super) fn add_address(
         let text = format!("a buyer can save {MAX_ADDRESSES} addresses: delete one first");
         return Err(StoreError::Clash(text));
     }
-    let address = serde_json::to_string(address).map_err(|e| StoreError::Internal(e.to_string()))?;
+    let address = json(address)?;
     connection
         .prepare_cached("INSERT INTO address (shop_id, user_id, id, address) VALUES (?1, ?2, ?3, ?4)")
         .and_then(|mut insert| insert.execute(params![shop.get(), user.as_str(), id.0.as_bytes(), address]))
@@ -109,10 +109,7 @@ pub(super) fn list_addresses(
         .map_err(error)?;
     let addresses = select.query_map(params![shop.get(), user.as_str()], |row| {
         let id = AddressId(Uuid::from_bytes(row.get(0)?));
-        let text = row.get_ref(1)?.as_str()?;
-        let address = serde_json::from_str(text)
-            .map_err(|invalid| columns::invalid(1, rusqlite::types::Type::Text, invalid))?;
-        Ok((id, address))
+        Ok((id, row.address(1)?))
     });
     addresses.and_then(Iterator::collect).map_err(error)
 }

@@ -2,12 +2,13 @@
 
 use std::error::Error;
 
-use lastunit::{Amount, Currency, ProductId, SkuId, StoreError};
+use lastunit::{Address, Amount, Currency, ProductId, SkuId, StoreError};
 use rusqlite::{Row, types::Type};
 
 /// Reads typed values from a row.
 pub(super) trait Column {
     fn amount(&self, at: usize) -> rusqlite::Result<Amount>;
+    fn address(&self, at: usize) -> rusqlite::Result<Address>;
     fn currency(&self, at: usize) -> rusqlite::Result<Currency>;
     fn product_id(&self, at: usize) -> rusqlite::Result<ProductId>;
     fn sku_id(&self, at: usize) -> rusqlite::Result<SkuId>;
@@ -17,6 +18,10 @@ pub(super) trait Column {
 impl Column for Row<'_> {
     fn amount(&self, at: usize) -> rusqlite::Result<Amount> {
         Amount::new(self.get(at)?).map_err(|e| invalid(at, Type::Integer, e))
+    }
+
+    fn address(&self, at: usize) -> rusqlite::Result<Address> {
+        serde_json::from_str(self.get_ref(at)?.as_str()?).map_err(|e| invalid(at, Type::Text, e))
     }
 
     fn currency(&self, at: usize) -> rusqlite::Result<Currency> {
@@ -38,15 +43,16 @@ impl Column for Row<'_> {
 }
 
 /// A column's value that isn't what it must be.
-pub(super) fn invalid(
-    at: usize,
-    kind: Type,
-    why: impl Into<Box<dyn Error + Send + Sync>>,
-) -> rusqlite::Error {
+fn invalid(at: usize, kind: Type, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(at, kind, why.into())
 }
 
 /// A row that Lastunit can't have written.
 pub(super) fn bad_row(table: &str, why: impl std::fmt::Display) -> StoreError {
     StoreError::Internal(format!("a row of {table} can't be read: {why}"))
+}
+
+/// A value for a column that holds JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|failed| StoreError::Internal(failed.to_string()))
 }

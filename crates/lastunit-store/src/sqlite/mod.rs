@@ -14,7 +14,7 @@ mod service_keys;
 mod writer;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
@@ -41,7 +41,6 @@ const WRITER_CACHE_KIB: i32 = -48 * 1024;
 
 /// A database file. It keeps what it acknowledged through kill -9 and power cuts (WAL, synchronous=FULL).
 pub struct SqliteStore {
-    path: PathBuf,
     writer: Writer,
     threads: Mutex<Vec<JoinHandle<()>>>,
     readers: Readers,
@@ -88,12 +87,7 @@ impl SqliteStore {
         let checkpointer = checkpointer::start(path, &mut connection)?;
         let (writer, thread) =
             Writer::start(connection).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), writer, threads: Mutex::new(vec![thread, checkpointer]), readers })
-    }
-
-    /// The database file.
-    pub fn path(&self) -> &Path {
-        &self.path
+        Ok(Self { writer, threads: Mutex::new(vec![thread, checkpointer]), readers })
     }
 
     /// Decides on what a reader saw, then writes: what was read may be old by then.

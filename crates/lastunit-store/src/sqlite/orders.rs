@@ -4,11 +4,12 @@ use lastunit::{
     CancelDecision, CancelOutcome, Order, OrderId, OrderLine, OrderStatus, PayMethod, ShopId, StoreError,
     Timestamp, UserId, decide_cancel,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::{
-    columns::{self, Column, bad_row},
+    columns::{Column, bad_row},
+    place::expect_one,
     rows::{self, blob, int, text},
     store_error as error,
 };
@@ -62,7 +63,6 @@ pub(super) fn list(
 
 /// An order as its own row has it: without lines.
 fn head(row: &Row<'_>) -> rusqlite::Result<Order> {
-    let address = row.get_ref(8)?.as_str()?;
     Ok(Order {
         id: OrderId(Uuid::from_bytes(row.get(0)?)),
         status: row.named(1, OrderStatus::parse)?,
@@ -73,7 +73,7 @@ fn head(row: &Row<'_>) -> rusqlite::Result<Order> {
         freight: row.amount(5)?,
         total_amount: row.amount(6)?,
         currency: row.currency(7)?,
-        address: serde_json::from_str(address).map_err(|invalid| columns::invalid(8, Type::Text, invalid))?,
+        address: row.address(8)?,
         created_at: Timestamp::from_unix_ms(row.get(9)?),
     })
 }
@@ -118,7 +118,6 @@ pub(super) fn cancel(
         CancelDecision::Cancel => {}
     }
     let id = order.id.0.as_bytes();
-    let one = |changed: usize| if changed == 1 { Ok(()) } else { Err(StoreError::Conflict) };
 
     // The status that was read is compared again, so that only one call restocks even without a lock.
     let canceled = connection
@@ -127,7 +126,7 @@ pub(super) fn cancel(
              WHERE shop_id = ?1 AND id = ?2 AND status = ?3",
         )
         .and_then(|mut update| update.execute(params![shop.get(), id, order.status.as_str(), at.unix_ms()]));
-    one(canceled.map_err(error)?)?;
+    expect_one(canceled.map_err(error)?)?;
 
     let mut sku = connection
         .prepare_cached(
@@ -137,7 +136,7 @@ pub(super) fn cancel(
     let mut movements = Vec::with_capacity(order.lines.len());
     for line in &order.lines {
         let (sku_id, units) = (line.sku_id.get(), i64::from(line.count));
-        one(sku.execute(params![shop.get(), sku_id, units]).map_err(error)?)?;
+        expect_one(sku.execute(params![shop.get(), sku_id, units]).map_err(error)?)?;
         let (kind, reason) = (text("restocked"), text("canceled"));
         movements.push([int(shop.get()), blob(id), int(sku_id), kind, int(units), reason, int(at.unix_ms())]);
     }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 
 use super::{
     catalogue::read_settings,
-    columns::{Column, bad_row},
+    columns::{Column, bad_row, json},
     orders,
     rows::{self, blob, int, text},
     store_error as error,
@@ -135,11 +135,8 @@ pub(super) fn read_address(
     let mut select = connection
         .prepare_cached("SELECT address FROM address WHERE shop_id = ?1 AND user_id = ?2 AND id = ?3")
         .map_err(error)?;
-    let text: Option<String> = select
-        .query_row(params![shop.get(), user.as_str(), id], |row| row.get(0))
-        .optional()
-        .map_err(error)?;
-    text.map(|text| serde_json::from_str(&text).map_err(|invalid| bad_row("address", invalid))).transpose()
+    let address = select.query_row(params![shop.get(), user.as_str(), id], |row| row.address(0));
+    address.optional().map_err(error)
 }
 
 fn read_cart(connection: &Connection, shop: ShopId, user: &UserId) -> Result<CartSeen, StoreError> {
@@ -238,10 +235,6 @@ fn write_keys<'a>(
     })
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|failed| StoreError::Internal(failed.to_string()))
-}
-
 /// All SKUs first, in ascending id, then their products: the one order in which rows are locked.
 fn take_stock(connection: &Connection, shop: ShopId, decision: &Decision) -> Result<(), StoreError> {
     let mut sku = connection
@@ -255,6 +248,10 @@ fn take_stock(connection: &Connection, shop: ShopId, decision: &Decision) -> Res
             sku.execute(params![shop.get(), id.get(), sold.units, sold.price.get()]).map_err(error)?;
         expect_one(changed)?;
     }
+    sell_products(connection, shop, decision)
+}
+
+fn sell_products(connection: &Connection, shop: ShopId, decision: &Decision) -> Result<(), StoreError> {
     let mut product = connection
         .prepare_cached("UPDATE product SET sales = sales + ?3 WHERE shop_id = ?1 AND id = ?2")
         .map_err(error)?;
@@ -273,16 +270,12 @@ fn overwrite_stock(
     let mut sku = connection
         .prepare_cached("UPDATE sku SET stock = ?3, sales = ?4 WHERE shop_id = ?1 AND id = ?2")
         .map_err(error)?;
-    let mut product = connection
-        .prepare_cached("UPDATE product SET sales = sales + ?3 WHERE shop_id = ?1 AND id = ?2")
-        .map_err(error)?;
     for (id, sold) in &decision.skus {
         let read = &before[id];
         let (stock, sales) = (read.stock - sold.units, read.sales + sold.units);
         expect_one(sku.execute(params![shop.get(), id.get(), stock, sales]).map_err(error)?)?;
-        expect_one(product.execute(params![shop.get(), read.product_id.get(), sold.units]).map_err(error)?)?;
     }
-    Ok(())
+    sell_products(connection, shop, decision)
 }
 
 fn take_from_cart(
@@ -413,6 +406,6 @@ fn write_events(
 }
 
 /// A guarded write that found no row: what the decision rests on is no longer so.
-fn expect_one(changed: usize) -> Result<(), StoreError> {
+pub(super) fn expect_one(changed: usize) -> Result<(), StoreError> {
     if changed == 1 { Ok(()) } else { Err(StoreError::Conflict) }
 }
