@@ -164,7 +164,7 @@ impl Observer for Metrics {
     }
 }
 
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
     "insufficient_stock",
     "sku_unavailable",
     "empty_cart",
@@ -173,6 +173,7 @@ const REASONS: [&str; 8] = [
     "idempotency_key_reused",
     "address_not_found",
     "total_too_large",
+    "cart_unreachable",
 ];
 
 /// Where in [`REASONS`] an outcome counts; `None` for a placed order.
@@ -187,6 +188,7 @@ fn reason(outcome: &Outcome) -> Option<usize> {
         Outcome::Rejected(Rejection::KeyReused) => Some(5),
         Outcome::Rejected(Rejection::AddressNotFound) => Some(6),
         Outcome::Rejected(Rejection::TotalTooLarge) => Some(7),
+        Outcome::Rejected(Rejection::CartUnreachable) => Some(8),
     }
 }
 

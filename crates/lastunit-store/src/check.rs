@@ -141,6 +141,15 @@ pub(crate) const INVARIANTS: &[Invariant] = &[
             SELECT 'cart line without its SKU', c.shop_id, NULL, c.sku_id
             FROM cart_line c LEFT JOIN sku s ON s.shop_id = c.shop_id AND s.id = c.sku_id WHERE s.id IS NULL
             UNION ALL
+            SELECT 'cart order without its order', c.shop_id, c.order_id, NULL
+            FROM cart_order c
+            LEFT JOIN orders o ON o.shop_id = c.shop_id AND o.id = c.order_id AND o.user_id = c.user_id
+            WHERE o.id IS NULL
+            UNION ALL
+            SELECT 'cart order that its cart did not count', c.shop_id, c.order_id, NULL
+            FROM cart_order c LEFT JOIN cart_head h ON h.shop_id = c.shop_id AND h.user_id = c.user_id
+            WHERE h.seq IS NULL OR h.seq < c.seq
+            UNION ALL
             SELECT 'event without its order', e.shop_id, e.subject_id, NULL
             FROM outbox_event e LEFT JOIN orders o ON o.shop_id = e.shop_id AND o.id = e.subject_id
             WHERE o.id IS NULL",

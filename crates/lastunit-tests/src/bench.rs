@@ -160,7 +160,12 @@ impl Bench {
 
     /// How many orders were placed from the cart.
     pub async fn cart_seq(&self, user: &str) -> u64 {
-        self.store.cart_seq(ShopId::FIRST, &buyer(user)).await.expect("the cart's seq")
+        self.cart_snapshot(user).await.seq().expect("a cart that can be read")
+    }
+
+    /// The cart as an order of it would find it.
+    pub async fn cart_snapshot(&self, user: &str) -> CartSnapshot {
+        self.store.cart_snapshot(ShopId::FIRST, &buyer(user)).await.expect("a cart")
     }
 
     /// Saves an address.
@@ -190,15 +195,15 @@ impl Bench {
         })
     }
 
-    /// A request as the engine passes it on, with the cart's seq as it was seen.
-    pub fn prepared(&self, ask: &Ask, cart_seq_seen: u64) -> PlaceOrder {
+    /// A request as the engine passes it on, with the cart as it was seen.
+    pub fn prepared(&self, ask: &Ask, cart: CartSnapshot) -> PlaceOrder {
         let placed_at = self.now();
         PlaceOrder {
             request: ask.0.clone(),
             fingerprint: ask.0.fingerprint(),
             order_id: OrderId(self.source.uuid(placed_at)),
             placed_at,
-            cart_seq_seen,
+            cart,
         }
     }
 

@@ -33,7 +33,7 @@ async fn contents(bench: &Bench) -> impl PartialEq + std::fmt::Debug + use<> {
         store.products(ShopId::FIRST, None, 100).await,
         store.orders(ShopId::FIRST, &ada, None, 100).await,
         store.cart(ShopId::FIRST, &ada).await,
-        store.cart_seq(ShopId::FIRST, &ada).await,
+        store.cart_log(ShopId::FIRST, &ada, 0, 10).await,
         store.addresses(ShopId::FIRST, &ada).await,
         store.service_keys().await,
         store.check().await,

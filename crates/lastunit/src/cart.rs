@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    catalogue::Sku,
     demand::MAX_COUNT,
     ids::SkuId,
     money::{Amount, Currency},
@@ -23,6 +24,19 @@ pub struct CartLine {
     pub amount: Amount,
     /// Units that could be ordered now: the stock, or 0 while it isn't on sale.
     pub available: i64,
+}
+
+impl CartLine {
+    /// A line of a SKU at this price, of which so many could be ordered now.
+    pub fn new(sku_id: SkuId, count: u32, selected: bool, unit_price: Amount, available: i64) -> Self {
+        let amount = unit_price.checked_mul(count).unwrap_or(Amount::MAX);
+        Self { sku_id, count, selected, unit_price, amount, available }
+    }
+
+    /// A line of this SKU as it is now.
+    pub fn of_sku(sku: &Sku, count: u32, selected: bool) -> Self {
+        Self::new(sku.id, count, selected, sku.price, if sku.on_sale { sku.stock } else { 0 })
+    }
 }
 
 /// A buyer's cart.
@@ -48,6 +62,38 @@ impl Cart {
             .unwrap_or(Amount::MAX);
         Self { lines, selected_count, selected_amount, currency }
     }
+}
+
+/// The orders that were placed from a cart, by which a cart that is kept elsewhere catches up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CartLog {
+    /// How many orders were placed from the cart.
+    pub seq: u64,
+    /// Those that were asked for, oldest first.
+    pub orders: Vec<CartOrder>,
+}
+
+impl CartLog {
+    /// Gathers the lines of orders, each with its order's seq, into orders; those of an order are side by side.
+    pub fn new(seq: u64, lines: Vec<(u64, (SkuId, u32))>) -> Self {
+        let mut orders: Vec<CartOrder> = Vec::new();
+        for (seq, line) in lines {
+            match orders.last_mut().filter(|order| order.seq == seq) {
+                Some(order) => order.lines.push(line),
+                None => orders.push(CartOrder { seq, lines: vec![line] }),
+            }
+        }
+        Self { seq, orders }
+    }
+}
+
+/// An order that was placed from a cart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CartOrder {
+    /// The how-manieth from this cart, from 1.
+    pub seq: u64,
+    /// What it took: SKU and units.
+    pub lines: Vec<(SkuId, u32)>,
 }
 
 /// What a buyer sets a cart line to.

@@ -12,11 +12,11 @@ use crate::{
     address::Address,
     catalogue::ShopSettings,
     demand::{Demand, InvalidDemand},
-    ids::{IdempotencyKey, ProductId, SkuId, UserId},
+    ids::{IdempotencyKey, OrderId, ProductId, SkuId, UserId},
     money::Amount,
     order::{
-        Basket, Fingerprint, Operation, Order, OrderLine, OrderStatus, Outcome, PlaceOrder, Refusal,
-        Rejection, Reply, ShipTo, ShortLine,
+        Basket, CartSnapshot, Fingerprint, Operation, Order, OrderLine, OrderStatus, Outcome, PlaceOrder,
+        Refusal, Rejection, Reply, ShipTo, ShortLine,
     },
 };
 
@@ -57,7 +57,7 @@ pub struct SkuSeen {
 pub struct CartSeen {
     /// How many orders have been placed from it.
     pub seq: u64,
-    /// Its lines, selected or not.
+    /// Its lines, selected or not; none of a cart that is kept elsewhere.
     pub lines: BTreeMap<SkuId, CartLineSeen>,
 }
 
@@ -118,6 +118,10 @@ pub struct SkuSold {
 pub struct CartOrdered {
     /// The cart's seq as it was read; it becomes one more.
     pub seq_seen: u64,
+    /// The order that was placed from it.
+    pub order_id: OrderId,
+    /// Whether its lines are in the store, and leave it in the order's transaction.
+    pub in_store: bool,
     /// The demand that was ordered, to be subtracted from the cart.
     pub ordered: Demand,
 }
@@ -195,7 +199,7 @@ impl Batch {
                     from_cart = demand;
                     &from_cart
                 }
-                Err(refusal) => return Outcome::Refused(refusal),
+                Err(outcome) => return outcome,
             },
         };
         match self.price(order, demand, address) {
@@ -207,19 +211,29 @@ impl Batch {
         }
     }
 
-    fn demand_of_cart(&self, order: &PlaceOrder) -> Result<Demand, Refusal> {
+    fn demand_of_cart(&self, order: &PlaceOrder) -> Result<Demand, Outcome> {
         let user = &order.request.user;
+        let seq_seen = order.cart.seq().ok_or(Outcome::Rejected(Rejection::CartUnreachable))?;
         let cart = self.carts.get(user);
         let ordered_before = self.cart_orders.contains_key(user);
-        if ordered_before || cart.map_or(0, |cart| cart.seq) != order.cart_seq_seen {
-            return Err(Refusal::CartChanged);
+        if ordered_before || cart.map_or(0, |cart| cart.seq) != seq_seen {
+            return Err(Outcome::Refused(Refusal::CartChanged));
         }
-        let lines = cart.into_iter().flat_map(|cart| &cart.lines);
-        let selected = lines.filter(|(_, line)| line.selected).map(|(&sku_id, line)| (sku_id, line.count));
-        Demand::new(selected).map_err(|invalid| match invalid {
-            InvalidDemand::Empty => Refusal::EmptyCart,
+        let demand = match &order.cart {
+            CartSnapshot::Elsewhere { selected, .. } => Demand::new(selected.iter().copied()),
+            CartSnapshot::InStore { .. } | CartSnapshot::Unreachable => {
+                let lines = cart.into_iter().flat_map(|cart| &cart.lines);
+                Demand::new(
+                    lines.filter(|(_, line)| line.selected).map(|(&sku_id, line)| (sku_id, line.count)),
+                )
+            }
+        };
+        demand.map_err(|invalid| match invalid {
+            InvalidDemand::Empty => Outcome::Refused(Refusal::EmptyCart),
             // Carts are held to a demand's limits where they are edited.
-            InvalidDemand::TooManyLines | InvalidDemand::Count { .. } => Refusal::CartChanged,
+            InvalidDemand::TooManyLines | InvalidDemand::Count { .. } => {
+                Outcome::Refused(Refusal::CartChanged)
+            }
         })
     }
 
@@ -288,7 +302,12 @@ impl Batch {
             self.sold.entry(wanted.sku_id).or_insert(SkuSold { units: 0, price: sku.price }).units += units;
         }
         if order.request.basket == Basket::Cart {
-            let ordered = CartOrdered { seq_seen: order.cart_seq_seen, ordered: demand.clone() };
+            let ordered = CartOrdered {
+                seq_seen: order.cart.seq().expect("a cart that can't be read isn't ordered"),
+                order_id: order.order_id,
+                in_store: matches!(order.cart, CartSnapshot::InStore { .. }),
+                ordered: demand.clone(),
+            };
             self.cart_orders.insert(order.request.user.clone(), ordered);
         }
     }

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     ids::{OrderId, ShopId, UserId},
-    order::{Basket, CancelOutcome, PlaceOrder, PlaceRequest, Reply},
+    order::{Basket, CancelOutcome, CartSnapshot, PlaceOrder, PlaceRequest, Reply},
     source::{Source, SystemSource},
     store::{Locking, Store, StoreError},
 };
@@ -226,16 +226,16 @@ impl Engine {
     /// Places an order, or says why not. Once it is accepted, dropping the future doesn't stop it; with
     /// [`Basket::Lines`] that is at the future's first poll.
     pub async fn place(&self, request: PlaceRequest) -> Result<Reply, PlaceError> {
-        let cart_seq_seen = match request.basket {
-            Basket::Lines(_) => 0,
+        let cart = match request.basket {
+            Basket::Lines(_) => CartSnapshot::NOT_NEEDED,
             Basket::Cart => {
-                self.placer.store.cart_seq(request.shop, &request.user).await.map_err(place_error)?
+                self.placer.store.cart_snapshot(request.shop, &request.user).await.map_err(place_error)?
             }
         };
         let fingerprint = request.fingerprint();
         let placed_at = self.config.source.now();
         let order_id = OrderId(self.config.source.uuid(placed_at));
-        self.place_prepared(PlaceOrder { request, fingerprint, order_id, placed_at, cart_seq_seen }).await
+        self.place_prepared(PlaceOrder { request, fingerprint, order_id, placed_at, cart }).await
     }
 
     /// Places an order whose id, time and cart were fixed before, as a test or a gateway may do.

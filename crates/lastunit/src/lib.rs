@@ -31,7 +31,7 @@ mod text;
 mod timestamp;
 
 pub use address::Address;
-pub use cart::{Cart, CartLine, CartLineSetting};
+pub use cart::{Cart, CartLine, CartLineSetting, CartLog, CartOrder};
 pub use catalogue::{
     MAX_SKUS_PER_PRODUCT, MAX_STOCK, NewProduct, NewSku, Product, ShopSettings, Sku, SkuPatch, StockChange,
     StockChangeKind, slug,
@@ -45,8 +45,8 @@ pub use engine::{Config, Engine, Observer, PlaceError, StartError, Strategy};
 pub use ids::{AddressId, IdempotencyKey, InvalidValue, OrderId, ProductId, ShopId, SkuId, UserId};
 pub use money::{Amount, Currency};
 pub use order::{
-    Basket, CancelOutcome, Fingerprint, Operation, Order, OrderLine, OrderStatus, Outcome, PayMethod,
-    PlaceOrder, PlaceRequest, Refusal, Rejection, Reply, ShipTo, ShortLine,
+    Basket, CancelOutcome, CartSnapshot, Fingerprint, Operation, Order, OrderLine, OrderStatus, Outcome,
+    PayMethod, PlaceOrder, PlaceRequest, Refusal, Rejection, Reply, ShipTo, ShortLine,
 };
 pub use source::{Source, SystemSource};
 pub use store::{

@@ -250,8 +250,40 @@ pub struct PlaceOrder {
     pub order_id: OrderId,
     /// When it is placed.
     pub placed_at: Timestamp,
-    /// For [`Basket::Cart`]: how many orders had been placed from the cart when the request came in.
-    pub cart_seq_seen: u64,
+    /// For [`Basket::Cart`]: the cart as it was when the request came in.
+    pub cart: CartSnapshot,
+}
+
+/// A cart as a request found it. The order is placed only if no other was placed from the cart since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CartSnapshot {
+    /// It is kept with the orders: its lines are read in the order's transaction.
+    InStore {
+        /// How many orders had been placed from it.
+        seq: u64,
+    },
+    /// It is kept elsewhere, and its lines were read there.
+    Elsewhere {
+        /// How many orders had been placed from it.
+        seq: u64,
+        /// The selected lines: SKU and units.
+        selected: Vec<(SkuId, u32)>,
+    },
+    /// It is kept elsewhere, and can't be read now. An order that is known by its key is answered all the same.
+    Unreachable,
+}
+
+impl CartSnapshot {
+    /// Of a cart that no order needs.
+    pub const NOT_NEEDED: Self = Self::InStore { seq: 0 };
+
+    /// How many orders had been placed from it, if it could be read.
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            Self::InStore { seq } | Self::Elsewhere { seq, .. } => Some(*seq),
+            Self::Unreachable => None,
+        }
+    }
 }
 
 /// A line that asked for more than there is.
@@ -312,6 +344,8 @@ pub enum Rejection {
     AddressNotFound,
     /// The total would exceed [`Amount::MAX`].
     TotalTooLarge,
+    /// The buyer's cart can't be read now.
+    CartUnreachable,
 }
 
 /// What came of one attempt.

@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use crate::{
     address::Address,
-    cart::{Cart, CartLineSetting},
+    cart::{Cart, CartLineSetting, CartLog},
     catalogue::{NewProduct, Product, ShopSettings, Sku, SkuPatch, StockChange},
     ids::{AddressId, OrderId, ProductId, ShopId, SkuId, UserId},
-    order::{CancelOutcome, Order, PlaceOrder, Reply},
+    order::{CancelOutcome, CartSnapshot, Order, PlaceOrder, Reply},
     timestamp::Timestamp,
 };
 
@@ -234,8 +234,21 @@ pub trait Store: Send + Sync + 'static {
     /// The buyer's cart, priced as of now.
     async fn cart(&self, shop: ShopId, user: &UserId) -> Result<Cart, StoreError>;
 
-    /// How many orders were placed from this cart: a request names it, so that the cart can't be ordered twice.
-    async fn cart_seq(&self, shop: ShopId, user: &UserId) -> Result<u64, StoreError>;
+    /// The cart as a request finds it that is about to order it, so that it can't be ordered twice.
+    async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError>;
+
+    /// How many orders were placed from this cart, and the first `limit` of those behind `after`.
+    async fn cart_log(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        after: u64,
+        limit: usize,
+    ) -> Result<CartLog, StoreError>;
+
+    /// Lines of a cart that is kept elsewhere (SKU, units, whether selected), priced as of now; SKUs that don't
+    /// exist are left out.
+    async fn price_cart(&self, shop: ShopId, lines: Vec<(SkuId, u32, bool)>) -> Result<Cart, StoreError>;
 
     /// Puts a line into the cart or changes it. `None` if there is no such SKU, [`StoreError::Clash`] if the cart
     /// would have too many lines.

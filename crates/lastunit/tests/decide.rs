@@ -143,6 +143,16 @@ impl Ask {
         }
     }
 
+    /// Half of the buyers have their carts in the store, the others elsewhere.
+    fn snapshot(&self, world: &World, seq: u64) -> CartSnapshot {
+        if self.user.is_multiple_of(2) {
+            return CartSnapshot::InStore { seq };
+        }
+        let lines = world.carts.get(&self.user).into_iter().flat_map(|cart| &cart.lines);
+        let selected = lines.filter(|(_, line)| line.1).map(|(&sku, line)| (sku_id(sku), line.0));
+        CartSnapshot::Elsewhere { seq, selected: selected.collect() }
+    }
+
     fn pay_method(&self) -> PayMethod {
         if self.online { PayMethod::Online } else { PayMethod::CashOnDelivery }
     }
@@ -156,7 +166,7 @@ impl Ask {
             request,
             order_id: OrderId(Uuid::from_u128(at as u128 + 1)),
             placed_at: Timestamp::from_unix_ms(1_700_000_000_000 + at as i64),
-            cart_seq_seen: if stale { seq.saturating_sub(1) } else { seq },
+            cart: self.snapshot(world, if stale { seq.saturating_sub(1) } else { seq }),
         };
         Call { ask: self.clone(), order }
     }
@@ -199,7 +209,7 @@ impl World {
         };
         let refused = |refusal| Err(Outcome::Refused(refusal));
         let cart = self.carts.get(&ask.user).cloned().unwrap_or_default();
-        if ask.lines.is_none() && cart.seq != order.cart_seq_seen {
+        if ask.lines.is_none() && Some(cart.seq) != order.cart.seq() {
             return refused(Refusal::CartChanged);
         }
         let wanted = ask.wanted(self);

@@ -1,7 +1,7 @@
 //! What belongs to a buyer: the cart and the saved addresses.
 
 use lastunit::{
-    Address, AddressId, Amount, Cart, CartLine, CartLineSetting, MAX_ADDRESSES, MAX_LINES, ShopId, SkuId,
+    Address, AddressId, Cart, CartLine, CartLineSetting, CartLog, MAX_ADDRESSES, MAX_LINES, ShopId, SkuId,
     StoreError, UserId,
 };
 use rusqlite::{Connection, params};
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     catalogue::{read_settings, read_sku},
     columns::{Column, json},
+    place::read_cart_seq,
     store_error as error,
 };
 
@@ -23,18 +24,53 @@ pub(super) fn read_cart(connection: &Connection, shop: ShopId, user: &UserId) ->
         )
         .map_err(error)?;
     let lines = select.query_map(params![shop.get(), user.as_str()], |row| {
-        let (count, unit_price) = (row.get(1)?, row.amount(3)?);
-        Ok(CartLine {
-            sku_id: row.sku_id(0)?,
-            count,
-            selected: row.get(2)?,
-            unit_price,
-            amount: unit_price.checked_mul(count).unwrap_or(Amount::MAX),
-            available: row.get(4)?,
-        })
+        Ok(CartLine::new(row.sku_id(0)?, row.get(1)?, row.get(2)?, row.amount(3)?, row.get(4)?))
     });
     let lines = lines.and_then(Iterator::collect).map_err(error)?;
     Ok(Cart::new(lines, settings.currency))
+}
+
+/// The lines of a cart that is kept elsewhere.
+pub(super) fn price_cart(
+    connection: &Connection,
+    shop: ShopId,
+    lines: &[(SkuId, u32, bool)],
+) -> Result<Cart, StoreError> {
+    let settings = read_settings(connection, shop)?.ok_or(StoreError::NoSuchShop)?;
+    let mut priced = Vec::with_capacity(lines.len());
+    for &(sku_id, count, selected) in lines {
+        if let Some(sku) = read_sku(connection, shop, sku_id)? {
+            priced.push(CartLine::of_sku(&sku, count, selected));
+        }
+    }
+    Ok(Cart::new(priced, settings.currency))
+}
+
+pub(super) fn read_cart_log(
+    connection: &Connection,
+    shop: ShopId,
+    user: &UserId,
+    after: u64,
+    limit: usize,
+) -> Result<CartLog, StoreError> {
+    // The count first: an order that is placed in between is only found too late.
+    let seq = read_cart_seq(connection, shop, user)?;
+    let mut select = connection
+        .prepare_cached(
+            "SELECT c.seq, l.sku_id, l.count
+             FROM (SELECT seq, order_id FROM cart_order
+                   WHERE shop_id = ?1 AND user_id = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4) c
+             JOIN order_line l ON l.shop_id = ?1 AND l.order_id = c.order_id
+             ORDER BY c.seq, l.sku_id",
+        )
+        .map_err(error)?;
+    let lines = select
+        .query_map(params![shop.get(), user.as_str(), after, limit as i64], |row| {
+            Ok((row.get(0)?, (row.sku_id(1)?, row.get(2)?)))
+        })
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
+        .map_err(error)?;
+    Ok(CartLog::new(seq, lines))
 }
 
 pub(super) fn set_cart_line(

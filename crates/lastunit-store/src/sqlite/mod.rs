@@ -21,9 +21,9 @@ use std::{
 };
 
 use lastunit::{
-    Address, AddressId, CancelOutcome, Cart, CartLineSetting, CheckReport, ImportSummary, Locking,
-    NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku,
-    SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp, UserId, decide,
+    Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartSnapshot, CheckReport,
+    ImportSummary, Locking, NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply, ServiceKey,
+    ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp, UserId, decide,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
@@ -297,9 +297,27 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| buyers::read_cart(connection, shop, &user)).await
     }
 
-    async fn cart_seq(&self, shop: ShopId, user: &UserId) -> Result<u64, StoreError> {
+    async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError> {
         let user = user.clone();
-        self.readers.read(move |connection| place::read_cart_seq(connection, shop, &user)).await
+        let seq = self.readers.read(move |connection| place::read_cart_seq(connection, shop, &user)).await?;
+        Ok(CartSnapshot::InStore { seq })
+    }
+
+    async fn cart_log(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        after: u64,
+        limit: usize,
+    ) -> Result<CartLog, StoreError> {
+        let user = user.clone();
+        self.readers
+            .read(move |connection| buyers::read_cart_log(connection, shop, &user, after, limit))
+            .await
+    }
+
+    async fn price_cart(&self, shop: ShopId, lines: Vec<(SkuId, u32, bool)>) -> Result<Cart, StoreError> {
+        self.readers.read(move |connection| buyers::price_cart(connection, shop, &lines)).await
     }
 
     async fn set_cart_line(

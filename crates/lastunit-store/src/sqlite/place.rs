@@ -1,11 +1,11 @@
 //! Placing a batch: read what deciding needs, decide, write all of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lastunit::{
-    Address, Basket, CartLineSeen, CartSeen, Decision, Fingerprint, Kept, Order, OrderId, OrderLine,
-    OrderSeen, Outcome, PlaceOrder, Refusal, Reply, Seen, ShipTo, ShopId, SkuId, SkuSeen, StoreError, UserId,
-    decide,
+    Address, Basket, CartLineSeen, CartOrdered, CartSeen, CartSnapshot, Decision, Fingerprint, Kept, Order,
+    OrderId, OrderLine, OrderSeen, Outcome, PlaceOrder, Refusal, Reply, Seen, ShipTo, ShopId, SkuId, SkuSeen,
+    StoreError, UserId, decide,
 };
 use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 
@@ -44,7 +44,19 @@ pub(super) fn read(connection: &Connection, shop: ShopId, batch: &[PlaceOrder]) 
             match &request.basket {
                 Basket::Lines(demand) => sku_ids.extend(demand.lines().iter().map(|line| line.sku_id)),
                 Basket::Cart if !carts.contains_key(&request.user) => {
-                    let cart = read_cart(connection, shop, &request.user)?;
+                    let mut cart = CartSeen {
+                        seq: read_cart_seq(connection, shop, &request.user)?,
+                        lines: BTreeMap::new(),
+                    };
+                    match &order.cart {
+                        CartSnapshot::InStore { .. } => {
+                            cart.lines = read_cart_lines(connection, shop, &request.user)?;
+                        }
+                        CartSnapshot::Elsewhere { selected, .. } => {
+                            sku_ids.extend(selected.iter().map(|line| line.0))
+                        }
+                        CartSnapshot::Unreachable => {}
+                    }
                     sku_ids.extend(cart.lines.iter().filter(|(_, line)| line.selected).map(|(id, _)| *id));
                     carts.insert(request.user.clone(), cart);
                 }
@@ -139,19 +151,18 @@ pub(super) fn read_address(
     address.optional().map_err(error)
 }
 
-fn read_cart(connection: &Connection, shop: ShopId, user: &UserId) -> Result<CartSeen, StoreError> {
-    let mut cart = CartSeen { seq: read_cart_seq(connection, shop, user)?, ..CartSeen::default() };
+fn read_cart_lines(
+    connection: &Connection,
+    shop: ShopId,
+    user: &UserId,
+) -> Result<BTreeMap<SkuId, CartLineSeen>, StoreError> {
     let mut select = connection
         .prepare_cached("SELECT sku_id, count, selected FROM cart_line WHERE shop_id = ?1 AND user_id = ?2")
         .map_err(error)?;
     let lines = select.query_map(params![shop.get(), user.as_str()], |row| {
         Ok((row.sku_id(0)?, CartLineSeen { count: row.get(1)?, selected: row.get(2)? }))
     });
-    for line in lines.map_err(error)? {
-        let (sku_id, line) = line.map_err(error)?;
-        cart.lines.insert(sku_id, line);
-    }
-    Ok(cart)
+    lines.and_then(Iterator::collect).map_err(error)
 }
 
 pub(super) fn read_cart_seq(connection: &Connection, shop: ShopId, user: &UserId) -> Result<u64, StoreError> {
@@ -193,9 +204,10 @@ pub(super) fn write(
         StockWrite::Overwrite(before) => overwrite_stock(connection, shop, before, decision)?,
     }
     for (user, cart) in &decision.carts {
-        take_from_cart(connection, shop, user, cart.seq_seen, &cart.ordered)?;
+        take_from_cart(connection, shop, user, cart)?;
     }
     write_orders(connection, shop, &placed)?;
+    write_cart_orders(connection, shop, decision)?;
     write_lines(connection, shop, &placed)?;
     write_ledger(connection, shop, &placed)?;
     write_events(connection, shop, &placed)
@@ -282,8 +294,7 @@ fn take_from_cart(
     connection: &Connection,
     shop: ShopId,
     user: &UserId,
-    seq_seen: u64,
-    ordered: &lastunit::Demand,
+    cart: &CartOrdered,
 ) -> Result<(), StoreError> {
     let mut head = connection
         .prepare_cached(
@@ -291,7 +302,10 @@ fn take_from_cart(
              ON CONFLICT (shop_id, user_id) DO UPDATE SET seq = seq + 1 WHERE seq = ?3",
         )
         .map_err(error)?;
-    expect_one(head.execute(params![shop.get(), user.as_str(), seq_seen]).map_err(error)?)?;
+    expect_one(head.execute(params![shop.get(), user.as_str(), cart.seq_seen]).map_err(error)?)?;
+    if !cart.in_store {
+        return Ok(());
+    }
     // By quantity, not by id: units that the buyer added since stay in the cart.
     let key = "shop_id = ?1 AND user_id = ?2 AND sku_id = ?3";
     let mut less = connection
@@ -300,13 +314,25 @@ fn take_from_cart(
     let mut out = connection
         .prepare_cached(&format!("DELETE FROM cart_line WHERE {key} AND count = ?4 AND selected = 1"))
         .map_err(error)?;
-    for line in ordered.lines() {
+    for line in cart.ordered.lines() {
         let of_line = params![shop.get(), user.as_str(), line.sku_id.get(), line.count];
         if out.execute(of_line).map_err(error)? == 0 {
             expect_one(less.execute(of_line).map_err(error)?)?;
         }
     }
     Ok(())
+}
+
+fn write_cart_orders(connection: &Connection, shop: ShopId, decision: &Decision) -> Result<(), StoreError> {
+    let rows: Vec<_> = decision
+        .carts
+        .iter()
+        .map(|(user, cart)| {
+            let seq = cart.seq_seen as i64 + 1;
+            [int(shop.get()), text(user.as_str()), int(seq), blob(cart.order_id.0.as_bytes())]
+        })
+        .collect();
+    rows::insert(connection, "cart_order (shop_id, user_id, seq, order_id)", &rows).map_err(error)
 }
 
 fn write_orders(

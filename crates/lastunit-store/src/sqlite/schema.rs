@@ -8,8 +8,10 @@ use rusqlite::{Connection, params};
 use super::store_error as error;
 use crate::migrate::{Migration, pending};
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "initial", sql: include_str!("../../migrations/sqlite/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "initial", sql: include_str!("../../migrations/sqlite/0001_initial.sql") },
+    Migration { name: "cart_orders", sql: include_str!("../../migrations/sqlite/0002_cart_orders.sql") },
+];
 
 /// "LAST" in ASCII: marks the file as Lastunit's (PRAGMA application_id).
 const APPLICATION_ID: i32 = 0x4C41_5354;
