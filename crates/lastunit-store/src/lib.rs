@@ -4,4 +4,4 @@ mod check;
 mod migrate;
 mod sqlite;
 
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteConfig, SqliteStore};

@@ -43,6 +43,21 @@ pub(crate) fn pending<'a>(
     Ok(known().skip(applied.len()).collect())
 }
 
+/// Refuses a schema that isn't up to date where it may not be changed.
+pub(crate) fn refuse_unless(
+    may_change: bool,
+    pending: &[(i64, &Migration)],
+    has_version: usize,
+) -> Result<(), StoreError> {
+    match pending.last() {
+        Some((needed, _)) if !may_change => Err(StoreError::Unusable(format!(
+            "the database has schema version {has_version}, and this Lastunit needs version {needed}: bring it up \
+             to date with `lastunit migrate`"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

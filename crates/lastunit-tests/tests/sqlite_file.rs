@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use lastunit::*;
-use lastunit_store::SqliteStore;
+use lastunit_store::{SqliteConfig, SqliteStore};
 use lastunit_tests::{Bench, Fresh, all_at_once, amount, buyer};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -223,6 +223,25 @@ async fn a_newer_or_altered_schema_is_refused() {
     drop(SqliteStore::open(&path).expect("as before"));
     connection.execute("UPDATE lastunit_migration SET checksum = 'x'", []).expect("a row");
     assert_unusable(&path, "migration 1");
+}
+
+#[tokio::test]
+async fn an_old_schema_is_refused_where_it_may_not_be_changed_and_else_brought_up_to_date() {
+    let folder = folder();
+    let path = folder.path().join("shop.db");
+    let as_it_is = SqliteConfig { create: true, migrate: false };
+    drop(SqliteStore::open(&path).expect("a new database"));
+    drop(SqliteStore::open_with(&path, as_it_is).expect("it is up to date"));
+    let connection = Connection::open(&path).expect("the file");
+    let older = "DROP TABLE cart_order; DELETE FROM lastunit_migration WHERE version = 2";
+    connection.execute_batch(older).expect("the schema of the first version");
+    match SqliteStore::open_with(&path, as_it_is) {
+        Err(StoreError::Unusable(text)) => assert!(text.contains("lastunit migrate"), "{text}"),
+        Err(other) => panic!("expected it to be unusable, not {other:?}"),
+        Ok(_) => panic!("an old schema was used"),
+    }
+    drop(SqliteStore::open(&path).expect("it may be changed"));
+    drop(SqliteStore::open_with(&path, as_it_is).expect("it is up to date again"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,6 +39,21 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The writer's page cache, as SQLite takes it: negative for KiB. The readers have SQLite's default of 2 MiB.
 const WRITER_CACHE_KIB: i32 = -48 * 1024;
 
+/// What may be done to a database file when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SqliteConfig {
+    /// Whether it is created where it isn't there.
+    pub create: bool,
+    /// Whether its schema is brought up to date; else an old one is refused.
+    pub migrate: bool,
+}
+
+impl Default for SqliteConfig {
+    fn default() -> Self {
+        Self { create: true, migrate: true }
+    }
+}
+
 /// A database file. It keeps what it acknowledged through kill -9 and power cuts (WAL, synchronous=FULL).
 pub struct SqliteStore {
     writer: Writer,
@@ -51,19 +66,21 @@ impl SqliteStore {
     ///
     /// [`StoreError::Unusable`] if it isn't Lastunit's, or of a newer version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::open_with(path.as_ref(), OpenFlags::SQLITE_OPEN_CREATE)
+        Self::open_with(path, SqliteConfig::default())
     }
 
     /// Opens a database file that has to be there.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        if !path.is_file() {
-            return Err(StoreError::Unusable(format!("there is no file {}", path.display())));
-        }
-        Self::open_with(path, OpenFlags::empty())
+        Self::open_with(path, SqliteConfig { create: false, ..SqliteConfig::default() })
     }
 
-    fn open_with(path: &Path, create: OpenFlags) -> Result<Self, StoreError> {
+    /// As [`SqliteStore::open`], with the choices of this config.
+    pub fn open_with(path: impl AsRef<Path>, config: SqliteConfig) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if !config.create && !path.is_file() {
+            return Err(StoreError::Unusable(format!("there is no file {}", path.display())));
+        }
+        let create = if config.create { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
         let unusable = |error: rusqlite::Error| {
             StoreError::Unusable(format!("{} can't be opened as a SQLite database: {error}", path.display()))
         };
@@ -82,7 +99,7 @@ impl SqliteStore {
         }
         // Without FULL a power cut loses acknowledged orders.
         connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(unusable)?;
-        schema::migrate(&connection)?;
+        schema::migrate(&connection, config.migrate)?;
         let readers = Readers::open(path)?;
         let checkpointer = checkpointer::start(path, &mut connection)?;
         let (writer, thread) =

@@ -6,7 +6,7 @@ use lastunit::StoreError;
 use rusqlite::{Connection, params};
 
 use super::store_error as error;
-use crate::migrate::{Migration, pending};
+use crate::migrate::{Migration, pending, refuse_unless};
 
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", sql: include_str!("../../migrations/sqlite/0001_initial.sql") },
@@ -34,16 +34,17 @@ pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(),
     Ok(())
 }
 
-/// Applies what is missing, in one transaction; several processes may do so at once.
-pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
+/// Applies what is missing, in one transaction; several processes may do so at once. Refuses instead if it may
+/// not change the schema.
+pub(super) fn migrate(connection: &Connection, may_change: bool) -> Result<(), StoreError> {
     connection.execute_batch("BEGIN IMMEDIATE").map_err(error)?;
-    let migrated = apply(connection);
+    let migrated = apply(connection, may_change);
     let end = if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" };
     connection.execute_batch(end).map_err(error)?;
     migrated
 }
 
-fn apply(connection: &Connection) -> Result<(), StoreError> {
+fn apply(connection: &Connection, may_change: bool) -> Result<(), StoreError> {
     connection
         .execute_batch(
             "CREATE TABLE IF NOT EXISTS lastunit_migration (
@@ -58,7 +59,9 @@ fn apply(connection: &Connection) -> Result<(), StoreError> {
         .and_then(|mut select| select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
         .map_err(error)?;
     let applied: Vec<(i64, String)> = applied;
-    for (version, migration) in pending(MIGRATIONS, &applied)? {
+    let pending = pending(MIGRATIONS, &applied)?;
+    refuse_unless(may_change, &pending, applied.len())?;
+    for (version, migration) in pending {
         tracing::info!(version, name = migration.name, "migrating");
         connection.execute_batch(migration.sql).map_err(error)?;
         connection
