@@ -2,10 +2,9 @@
 
 use std::{
     any::Any,
-    pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -15,10 +14,12 @@ use lastunit::*;
 use tokio::{sync::Barrier, task::JoinSet};
 use uuid::Uuid;
 
+use crate::BoxFuture;
+
 /// An empty database, and what has to live as long as it.
 pub struct Fresh {
-    /// The store.
-    pub store: Arc<dyn Store>,
+    /// A store for each of the servers that share the database.
+    pub stores: Vec<Arc<dyn Store>>,
     /// A temporary folder, say.
     pub keep: Box<dyn Any + Send + Sync>,
 }
@@ -37,36 +38,56 @@ const INVARIANTS: [&str; 10] = [
     "no_orphans",
 ];
 
-/// An engine on a fresh store with one open shop: GBP, freight 1000, never free.
+/// Servers on a fresh database with one open shop: GBP, freight 1000, never free. Each call goes to another of them.
 pub struct Bench {
-    /// The store under test.
+    /// The first server's store.
     pub store: Arc<dyn Store>,
-    /// Places by [`Bench::strategy`].
+    /// The first server's engine; it places by [`Bench::strategy`].
     pub engine: Engine,
     /// The strategy under test.
     pub strategy: Strategy,
     /// Time and ids; the time of each call is later than that of the one before.
     pub source: Arc<TickingSource>,
+    servers: Vec<(Arc<dyn Store>, Engine)>,
+    turn: AtomicUsize,
     names: AtomicU64,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
 impl Bench {
-    /// Opens shop 1 and starts an engine.
+    /// Opens shop 1 and starts an engine on each store.
     pub async fn new(fresh: Fresh, strategy: Strategy) -> Self {
         let source = Arc::new(TickingSource::default());
-        let engine = start(fresh.store.clone(), strategy, &source);
-        let names = AtomicU64::new(0);
-        let bench = Self { store: fresh.store, engine, strategy, source, names, _keep: fresh.keep };
+        let start = |store: Arc<dyn Store>| (store.clone(), start(store, strategy, &source));
+        let servers: Vec<_> = fresh.stores.into_iter().map(start).collect();
+        let (store, engine) = servers.first().cloned().expect("a store");
+        let (turn, names) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let bench = Self { store, engine, strategy, source, servers, turn, names, _keep: fresh.keep };
         bench.open_shop(ShopId::FIRST, 1000, None).await;
         bench
+    }
+
+    /// The store and the engine of the server whose turn it is.
+    pub fn next_server(&self) -> (Arc<dyn Store>, Engine) {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.servers[turn % self.servers.len()].clone()
+    }
+
+    /// The store of the server whose turn it is.
+    pub fn next_store(&self) -> Arc<dyn Store> {
+        self.next_server().0
+    }
+
+    /// The engine of the server whose turn it is.
+    pub fn next_engine(&self) -> Engine {
+        self.next_server().1
     }
 
     /// Opens a shop in GBP, or changes its freight.
     pub async fn open_shop(&self, shop: ShopId, freight: i64, free_from: Option<i64>) {
         let currency = Currency::new("GBP").expect("a currency");
         let settings = ShopSettings { currency, freight: amount(freight), free_from: free_from.map(amount) };
-        self.store.set_settings(shop, settings, self.now()).await.expect("the settings");
+        self.next_store().set_settings(shop, settings, self.now()).await.expect("the settings");
     }
 
     /// A config for engines of the strategy under test.
@@ -104,7 +125,7 @@ impl Bench {
             description: String::new(),
             skus: skus.collect(),
         };
-        let created = self.store.create_product(shop, new, self.uuid(), self.now()).await;
+        let created = self.next_store().create_product(shop, new, self.uuid(), self.now()).await;
         created.expect("a new product")
     }
 
@@ -120,7 +141,7 @@ impl Bench {
 
     /// The SKU as it is now.
     pub async fn read_sku(&self, sku: SkuId) -> Sku {
-        self.store.sku(ShopId::FIRST, sku).await.expect("a read").expect("the SKU")
+        self.next_store().sku(ShopId::FIRST, sku).await.expect("a read").expect("the SKU")
     }
 
     /// Units in stock now.
@@ -136,25 +157,25 @@ impl Bench {
         delta: i64,
     ) -> Result<Option<Sku>, StoreError> {
         let change = StockChange { delta, kind, reason: "a test".into() };
-        self.store.change_stock(ShopId::FIRST, sku, change, self.uuid(), self.now()).await
+        self.next_store().change_stock(ShopId::FIRST, sku, change, self.uuid(), self.now()).await
     }
 
     /// Changes a SKU.
     pub async fn patch(&self, sku: SkuId, patch: SkuPatch) -> Sku {
-        let patched = self.store.patch_sku(ShopId::FIRST, sku, patch).await;
+        let patched = self.next_store().patch_sku(ShopId::FIRST, sku, patch).await;
         patched.expect("a patch").expect("the SKU")
     }
 
     /// Puts a line into the cart, or changes it.
     pub async fn put(&self, user: &str, sku: SkuId, count: u32, selected: bool) -> Cart {
         let line = CartLineSetting { count, selected };
-        let cart = self.store.set_cart_line(ShopId::FIRST, &buyer(user), sku, line).await;
+        let cart = self.next_store().set_cart_line(ShopId::FIRST, &buyer(user), sku, line).await;
         cart.expect("a cart").expect("the SKU")
     }
 
     /// The cart's lines: SKU, count, selected.
     pub async fn cart(&self, user: &str) -> Vec<(SkuId, u32, bool)> {
-        let cart = self.store.cart(ShopId::FIRST, &buyer(user)).await.expect("a cart");
+        let cart = self.next_store().cart(ShopId::FIRST, &buyer(user)).await.expect("a cart");
         cart.lines.iter().map(|line| (line.sku_id, line.count, line.selected)).collect()
     }
 
@@ -165,19 +186,22 @@ impl Bench {
 
     /// The cart as an order of it would find it.
     pub async fn cart_snapshot(&self, user: &str) -> CartSnapshot {
-        self.store.cart_snapshot(ShopId::FIRST, &buyer(user)).await.expect("a cart")
+        self.next_store().cart_snapshot(ShopId::FIRST, &buyer(user)).await.expect("a cart")
     }
 
     /// Saves an address.
     pub async fn save_address(&self, user: &str, address: Address) -> AddressId {
         let id = AddressId(self.uuid());
-        self.store.add_address(ShopId::FIRST, &buyer(user), id, address).await.expect("a saved address");
+        self.next_store()
+            .add_address(ShopId::FIRST, &buyer(user), id, address)
+            .await
+            .expect("a saved address");
         id
     }
 
     /// All orders of a buyer, newest first.
     pub async fn orders(&self, user: &str) -> Vec<Order> {
-        self.store.orders(ShopId::FIRST, &buyer(user), None, 1000).await.expect("the orders")
+        self.next_store().orders(ShopId::FIRST, &buyer(user), None, 1000).await.expect("the orders")
     }
 
     /// The start of a request, under a key of its own: an order of the buyer's cart in shop 1.
@@ -209,7 +233,8 @@ impl Bench {
 
     /// Places an order with the engine under test.
     pub async fn place(&self, ask: &Ask) -> Reply {
-        surely(|| self.engine.place(ask.0.clone())).await
+        let engine = self.next_engine();
+        surely(|| engine.place(ask.0.clone())).await
     }
 
     /// Places an order that has to be placed, and placed now.
@@ -237,13 +262,13 @@ impl Bench {
 
     /// Cancels an order.
     pub async fn cancel(&self, user: &str, id: OrderId) -> CancelOutcome {
-        self.engine.cancel(ShopId::FIRST, &buyer(user), id).await.expect("a cancel")
+        self.next_engine().cancel(ShopId::FIRST, &buyer(user), id).await.expect("a cancel")
     }
 
     /// Places all of these at once, each from a task of its own; the replies are in the same order.
     pub async fn place_at_once(&self, asks: Vec<Ask>) -> Vec<Reply> {
         let place = |Ask(request)| {
-            let engine = self.engine.clone();
+            let engine = self.next_engine();
             async move { surely(|| engine.place(request.clone())).await }
         };
         all_at_once(asks.into_iter().map(place)).await
@@ -252,7 +277,7 @@ impl Bench {
     /// As [`Bench::place_at_once`], with ids, times and carts fixed before.
     pub async fn place_prepared_at_once(&self, orders: Vec<PlaceOrder>) -> Vec<Reply> {
         let place = |order: PlaceOrder| {
-            let engine = self.engine.clone();
+            let engine = self.next_engine();
             async move { surely(|| engine.place_prepared(order.clone())).await }
         };
         all_at_once(orders.into_iter().map(place)).await
@@ -262,7 +287,7 @@ impl Bench {
     pub async fn assert_counters(&self, sku: SkuId, stock: i64, sales: i64) {
         let now = self.read_sku(sku).await;
         assert_eq!((now.stock, now.sales), (stock, sales), "stock and sales of SKU {sku}");
-        let products = self.store.products(ShopId::FIRST, None, 1000).await.expect("the products");
+        let products = self.next_store().products(ShopId::FIRST, None, 1000).await.expect("the products");
         let product = products.into_iter().find(|product| product.id == now.product_id);
         let product = product.expect("the SKU's product");
         let of_skus: i64 = product.skus.iter().map(|sku| sku.sales).sum();
@@ -397,12 +422,9 @@ pub async fn all_at_once<T: Send + 'static>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// A call that was begun and waits for its answer.
-type Accepted<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
 /// Begins a call and leaves it waiting: it is polled once, in the caller's order.
-pub async fn accept<'a, T: std::fmt::Debug>(call: impl Future<Output = T> + Send + 'a) -> Accepted<'a, T> {
-    let mut call: Accepted<'a, T> = Box::pin(call);
+pub async fn accept<'a, T: std::fmt::Debug>(call: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    let mut call: BoxFuture<'a, T> = Box::pin(call);
     let early = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
     assert!(early.is_pending(), "answered at once: {early:?}");
     call

@@ -1,153 +1,23 @@
-//! One conformance suite for every database; and [`server`], for tests over real sockets.
+//! One conformance suite for every database; [`servers`], the databases it runs on; and [`server`], for tests over real
+//! sockets.
 //!
-//! Each property is a function of a [`Bench`]: an engine on a fresh store. [`conformance!`] makes a test of each,
-//! those about placing orders under every safe locking strategy.
-//!
-//! ```text
-//! async fn open() -> lastunit_tests::Fresh { … }
-//! lastunit_tests::conformance!(crate::open);
-//! ```
+//! A [`Property`] is a function of a [`Bench`]: engines on a fresh database. A [`Combination`] is a way to run a shop:
+//! it opens such databases, and runs every property on them, those about placing orders under every safe strategy.
 
 mod bench;
+mod combination;
 pub mod properties;
 pub mod server;
+pub mod servers;
 mod tap;
+
+use std::pin::Pin;
 
 pub(crate) use bench::surely;
 pub use bench::{Ask, Bench, Fresh, TickingSource, accept, all_at_once, amount, buyer, only_line, placed};
+pub use combination::{Combination, Run};
+pub use properties::{Property, Under};
 pub use tap::{Fault, Tap};
 
-/// Makes a test of every property, on the database that `$open`, an `async fn() -> Fresh`, gives: an empty one
-/// at each call.
-#[macro_export]
-macro_rules! conformance {
-    ($open:path) => {
-        mod database {
-            $crate::__tests!($open, Batched, catalogue: [
-                a_product_is_kept_as_it_was_created,
-                a_handle_or_code_that_is_taken_is_a_clash_and_changes_nothing,
-                a_catalogue_is_paged_by_id,
-                a_sku_is_patched_field_by_field,
-                stock_changed_by_hand_stands_in_the_ledger,
-                stock_cant_leave_its_range,
-                stock_changed_by_many_at_once_loses_nothing,
-                an_import_creates_then_updates_and_leaves_stock,
-                an_import_that_clashes_changes_nothing,
-            ]);
-            $crate::__tests!($open, Batched, buyers: [
-                a_cart_is_priced_as_of_now,
-                a_cart_takes_no_more_than_its_lines,
-                a_cart_line_of_an_unknown_sku_is_none,
-                cart_lines_are_taken_out_one_or_all,
-                addresses_are_kept_oldest_first_and_belong_to_their_buyer,
-                a_buyer_saves_no_more_than_the_most_addresses,
-            ]);
-            $crate::__tests!($open, Batched, shops: [
-                a_shop_that_isnt_open_is_named_as_such,
-                settings_change_but_not_the_currency_once_there_are_skus,
-                two_shops_dont_see_each_other,
-                service_keys_are_added_listed_and_revoked,
-                a_check_counts_what_there_is,
-                a_closed_store_finishes_what_it_accepted_and_takes_no_more,
-            ]);
-            $crate::__tests!($open, Batched, selling: [
-                naive_oversells_and_the_check_names_it,
-                naive_has_to_be_allowed,
-            ]);
-            $crate::__tests!($open, Batched, engine: [
-                a_batch_takes_all_that_wait_in_one_transaction,
-                orders_of_several_shops_wait_in_one_queue,
-            ]);
-        }
-        $crate::__under!($open, optimistic, Optimistic);
-        $crate::__under!($open, pessimistic, Pessimistic);
-        $crate::__under!($open, queue, Queue);
-        $crate::__under!($open, batched, Batched);
-    };
-}
-
-/// The properties of placing orders, under one strategy.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __under {
-    ($open:path, $module:ident, $strategy:ident) => {
-        mod $module {
-            $crate::__tests!($open, $strategy, selling: [
-                sell_out_is_exact,
-                sell_out_leaves_what_is_too_little,
-                opposite_orders_of_many_skus_are_exact,
-                all_or_nothing,
-                lines_of_one_sku_are_summed,
-                selling_canceling_and_restocking_at_once_adds_up,
-                a_sku_off_sale_or_unknown_is_unavailable,
-                orders_are_listed_newest_first_by_page,
-                an_order_is_its_buyers_alone,
-            ]);
-            $crate::__tests!($open, $strategy, pricing: [
-                a_total_past_the_limit_is_rejected_and_not_kept,
-                freight_is_flat_until_it_is_free,
-                another_total_than_was_seen_is_refused,
-                expected_totals_hold_amid_price_changes,
-                a_price_change_leaves_orders_alone,
-                a_price_change_amid_orders_never_mixes_prices,
-                an_address_of_another_buyer_isnt_found,
-                an_order_keeps_its_address,
-            ]);
-            $crate::__tests!($open, $strategy, keys: [
-                a_replay_is_the_first_answer,
-                a_replay_of_a_canceled_order_is_the_first_answer,
-                a_replay_outlives_price_address_and_sku_changes,
-                a_kept_refusal_is_replayed_even_after_restock,
-                a_key_with_another_body_is_rejected,
-                a_rejection_leaves_its_key_free,
-                a_key_is_its_buyers_own,
-                a_key_is_its_operations_own,
-                parallel_calls_with_one_key_place_one_order,
-                parallel_calls_with_one_key_and_other_bodies_place_one_order,
-                refusals_are_forgotten_and_orders_never,
-            ]);
-            $crate::__tests!($open, $strategy, carts: [
-                ordered_lines_leave_the_cart_and_the_others_stay,
-                parallel_orders_of_one_cart_place_one,
-                a_cart_order_sent_again_finds_its_key_before_the_cart,
-                an_empty_cart_is_refused_and_that_is_kept,
-                given_lines_leave_the_cart_alone,
-                a_cart_edited_before_it_is_ordered_is_ordered_as_it_is,
-                a_cart_raised_while_it_is_ordered_loses_only_what_was_ordered,
-                a_line_removed_while_it_is_ordered_is_ordered_or_gone,
-                a_refused_order_leaves_the_cart_alone,
-                a_cart_is_ordered_again_and_again,
-            ]);
-            $crate::__tests!($open, $strategy, canceling: [
-                a_canceled_order_is_restocked_once,
-                canceling_anothers_order_is_not_found,
-                units_of_a_canceled_order_are_sold_again,
-                an_order_of_many_skus_is_canceled_whole,
-                an_order_can_be_canceled_though_the_stock_is_full,
-            ]);
-            $crate::__tests!($open, $strategy, engine: [
-                a_full_queue_is_overloaded_and_a_drain_answers_all_accepted,
-                a_drained_engine_takes_no_orders,
-                a_drain_waits_for_every_accepted_order,
-                a_dropped_call_is_placed_all_the_same,
-                a_conflict_is_tried_again,
-                conflicts_without_end_are_unavailable_and_the_key_stays_free,
-                an_unknown_commit_is_found_by_its_key,
-                an_unavailable_store_is_not_tried_again,
-            ]);
-        }
-    };
-}
-
-/// A test for each property of a module.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __tests {
-    ($open:path, $strategy:ident, $module:ident: [$($name:ident),* $(,)?]) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() {
-            let bench = $crate::Bench::new($open().await, lastunit::Strategy::$strategy).await;
-            $crate::properties::$module::$name(&bench).await;
-        }
-    )*};
-}
+/// A future that may be sent to another thread.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

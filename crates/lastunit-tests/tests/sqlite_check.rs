@@ -19,7 +19,8 @@ impl Shop {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("shop.db");
         let store = Arc::new(SqliteStore::open(&file).expect("a new database"));
-        let bench = Bench::new(Fresh { store, keep: Box::new(folder) }, Strategy::Batched).await;
+        let bench =
+            Bench::new(Fresh { stores: vec![store], keep: Box::new(folder) }, Strategy::Batched).await;
         let skus = bench.skus(500, &[10, 10]).await;
         bench.buy(&bench.ask("ada").lines(&[(skus[0], 2), (skus[1], 1)])).await;
         let canceled = bench.buy(&bench.ask("bob").line(skus[0], 3)).await;

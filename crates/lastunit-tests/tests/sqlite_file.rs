@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 async fn open(folder: &TempDir) -> Bench {
     let store = SqliteStore::open(folder.path().join("shop.db")).expect("a database");
-    Bench::new(Fresh { store: Arc::new(store), keep: Box::new(()) }, Strategy::Batched).await
+    Bench::new(Fresh { stores: vec![Arc::new(store)], keep: Box::new(()) }, Strategy::Batched).await
 }
 
 fn folder() -> TempDir {

@@ -16,7 +16,7 @@ pub async fn a_canceled_order_is_restocked_once(bench: &Bench) {
     let order = bench.buy(&bench.ask("ada").lines(&[(skus[0], 3), (skus[1], 1)])).await;
     bench.assert_counters(skus[0], 7, 3).await;
     let calls = (0..50).map(|_| {
-        let engine = bench.engine.clone();
+        let engine = bench.next_engine();
         async move { engine.cancel(ShopId::FIRST, &buyer("ada"), order.id).await.expect("an answer") }
     });
     let expected = Order { status: OrderStatus::Canceled, ..order.clone() };

@@ -104,7 +104,7 @@ pub async fn a_cart_raised_while_it_is_ordered_loses_only_what_was_ordered(bench
     for round in 0..10 {
         let user = format!("buyer-{round}");
         bench.put(&user, sku, 1, true).await;
-        let (store, at_user) = (bench.store.clone(), buyer(&user));
+        let ((store, _), at_user) = (bench.next_server(), buyer(&user));
         let raising = tokio::spawn(async move {
             let raised = CartLineSetting { count: 5, selected: true };
             store.set_cart_line(ShopId::FIRST, &at_user, sku, raised).await.expect("a cart");
@@ -125,7 +125,7 @@ pub async fn a_line_removed_while_it_is_ordered_is_ordered_or_gone(bench: &Bench
     for round in 0..10 {
         let user = format!("buyer-{round}");
         bench.put(&user, sku, 3, true).await;
-        let (store, at_user) = (bench.store.clone(), buyer(&user));
+        let ((store, _), at_user) = (bench.next_server(), buyer(&user));
         let removing = tokio::spawn(async move {
             store.remove_cart_lines(ShopId::FIRST, &at_user, Some(sku)).await.expect("a cart");
         });
@@ -161,7 +161,7 @@ pub async fn a_cart_is_ordered_again_and_again(bench: &Bench) {
     let buyers = (0..8).map(|at| {
         let user = format!("buyer-{at}");
         let asks: Vec<_> = (0..5).map(|_| bench.ask(&user)).collect();
-        let (engine, store, user) = (bench.engine.clone(), bench.store.clone(), buyer(&user));
+        let ((store, engine), user) = (bench.next_server(), buyer(&user));
         async move {
             for ask in asks {
                 let line = CartLineSetting { count: 2, selected: true };

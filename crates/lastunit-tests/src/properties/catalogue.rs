@@ -148,7 +148,7 @@ pub async fn stock_cant_leave_its_range(bench: &Bench) {
 pub async fn stock_changed_by_many_at_once_loses_nothing(bench: &Bench) {
     let sku = bench.sku(500, 30).await;
     let changes = (0..60).map(|at| {
-        let (store, source, now) = (bench.store.clone(), bench.uuid(), bench.now());
+        let (store, source, now) = (bench.next_store(), bench.uuid(), bench.now());
         let delta = if at % 2 == 0 { 1 } else { -2 };
         let change = StockChange { delta, kind: StockChangeKind::Adjusted, reason: "a count".into() };
         async move {

@@ -8,11 +8,11 @@ const BUYERS: usize = 64;
 const ORDERS_EACH: usize = 10;
 
 /// The buyers order at once, each one order after the other.
-async fn rush(engine: &Engine, bench: &Bench, sku: SkuId, count: u32) -> Vec<Reply> {
+async fn rush(engine: impl Fn() -> Engine, bench: &Bench, sku: SkuId, count: u32) -> Vec<Reply> {
     let of_buyer = |at: usize| {
         let asks: Vec<Ask> =
             (0..ORDERS_EACH).map(|_| bench.ask(&format!("buyer-{at}")).line(sku, count)).collect();
-        let engine = engine.clone();
+        let engine = engine();
         async move {
             let mut replies = Vec::new();
             for Ask(request) in asks {
@@ -46,7 +46,7 @@ fn assert_others_are_short(replies: &[Reply], sku: SkuId, requested: u32, availa
 
 pub async fn sell_out_is_exact(bench: &Bench) {
     let sku = bench.sku(500, 200).await;
-    let replies = rush(&bench.engine, bench, sku, 1).await;
+    let replies = rush(|| bench.next_engine(), bench, sku, 1).await;
     assert_eq!(replies.len(), 640);
     assert_eq!(count_placed(&replies), 200, "orders placed of a stock of 200");
     assert_others_are_short(&replies, sku, 1, 0);
@@ -56,7 +56,7 @@ pub async fn sell_out_is_exact(bench: &Bench) {
 
 pub async fn sell_out_leaves_what_is_too_little(bench: &Bench) {
     let sku = bench.sku(500, 200).await;
-    let replies = rush(&bench.engine, bench, sku, 3).await;
+    let replies = rush(|| bench.next_engine(), bench, sku, 3).await;
     assert_eq!(count_placed(&replies), 66, "orders of 3 placed of a stock of 200");
     assert_others_are_short(&replies, sku, 3, 2);
     bench.assert_counters(sku, 2, 198).await;
@@ -112,8 +112,7 @@ pub async fn selling_canceling_and_restocking_at_once_adds_up(bench: &Bench) {
     let buyers = (0..32).map(|at| {
         let user = format!("buyer-{at}");
         let asks: Vec<Ask> = (0..4).map(|_| bench.ask(&user).line(sku, 1)).collect();
-        let (engine, user) = (bench.engine.clone(), buyer(&user));
-        let store = bench.store.clone();
+        let ((store, engine), user) = (bench.next_server(), buyer(&user));
         let (source, at) = (bench.uuid(), bench.now());
         async move {
             let (mut kept, mut canceled) = (0, 0);
@@ -193,7 +192,7 @@ pub async fn naive_oversells_and_the_check_names_it(bench: &Bench) {
     let config = Config { strategy: Strategy::Naive, allow_overselling: true, ..bench.config() };
     let engine = Engine::start(bench.store.clone(), config).expect("overselling is allowed");
     let sku = bench.sku(500, 200).await;
-    let replies = rush(&engine, bench, sku, 1).await;
+    let replies = rush(|| engine.clone(), bench, sku, 1).await;
     let placed = count_placed(&replies);
     assert!(placed > 200, "{placed} orders were placed of a stock of 200: nothing was oversold");
     let report = bench.store.check().await.expect("a check");
@@ -210,7 +209,7 @@ pub async fn naive_has_to_be_allowed(bench: &Bench) {
     assert!(Engine::start(bench.store.clone(), config).is_err(), "naive was started without leave");
     let store = Tap::new(bench.store.clone());
     let keep = Box::new(());
-    let allowed = Bench::new(Fresh { store, keep }, Strategy::Naive).await;
+    let allowed = Bench::new(Fresh { stores: vec![store], keep }, Strategy::Naive).await;
     let sku = allowed.sku(500, 1).await;
     allowed.buy(&allowed.ask("ada").line(sku, 1)).await;
     allowed.assert_holds().await;

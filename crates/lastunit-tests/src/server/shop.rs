@@ -50,7 +50,8 @@ impl Shop {
         change(&mut options);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = Arc::new(SqliteStore::open(folder.path().join("shop.db")).expect("a new database"));
-        let bench = Bench::new(Fresh { store, keep: Box::new(folder) }, Strategy::Batched).await;
+        let bench =
+            Bench::new(Fresh { stores: vec![store], keep: Box::new(folder) }, Strategy::Batched).await;
         for (key, role) in [(SHOP_KEY, Role::Shop), (ADMIN_KEY, Role::Admin)] {
             let hash = Sha256::digest(key.as_bytes()).into();
             let key = ServiceKey { hash, role, label: role.as_str().into(), created_at: bench.now() };
