@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::store_url::StoreUrl;
+use crate::store_url::{Open, StoreUrl};
 
 /// Verify every invariant of a store, and name each violation; exit 1 if there is one.
 #[derive(clap::Args)]
@@ -15,7 +15,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let store = args.store.open_existing()?;
+    let store = args.store.open(Open::AsItIs).await?;
     let report = store.check().await?;
     store.close().await;
     println!(

@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 use lastunit::{Amount, Currency, NewProduct, ShopId, ShopSettings, Source, SystemSource};
 
-use crate::store_url::StoreUrl;
+use crate::store_url::{Open, StoreUrl};
 use table::{Problem, Table};
 
 /// Import products from a CSV file: Shopify's export format, or the columns product,sku,name,price,stock.
@@ -55,7 +55,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     ensure!(size <= MAX_FILE_BYTES, "{} is larger than 256 MiB: split it", named());
     let bytes = std::fs::read(&args.file).with_context(named)?;
 
-    let store = args.store.open()?;
+    let store = args.store.open(Open::Create).await?;
     let settings = store.settings(args.shop).await?;
     if let (Some(settings), Some(currency)) = (&settings, args.currency)
         && settings.currency != currency

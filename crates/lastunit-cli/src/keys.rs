@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use lastunit::{Role, ServiceKey, Source, Store, SystemSource, check_field};
 use sha2::{Digest, Sha256};
 
-use crate::store_url::StoreUrl;
+use crate::store_url::{Open, StoreUrl};
 
 /// Add, list and revoke service keys. A running server notices within seconds.
 #[derive(clap::Subcommand)]
@@ -45,7 +45,7 @@ fn role(text: &str) -> Result<Role, String> {
 pub async fn run(command: Command) -> Result<ExitCode> {
     let store = match &command {
         Command::Add { store, .. } | Command::List { store } | Command::Revoke { store, .. } => {
-            store.open_existing()?
+            store.open(Open::Existing).await?
         }
     };
     match command {

@@ -1,10 +1,11 @@
-//! The command line `lastunit`: serve, import, check, keys, bench.
+//! The command line `lastunit`: serve, import, check, migrate, keys, bench.
 
 mod bench;
 mod check;
 mod demo;
 mod import;
 mod keys;
+mod migrate;
 mod serve;
 mod store_url;
 
@@ -28,6 +29,7 @@ enum Command {
     Serve(serve::Args),
     Import(import::Args),
     Check(check::Args),
+    Migrate(migrate::Args),
     #[command(subcommand)]
     Keys(keys::Command),
     Bench(bench::Args),
@@ -55,6 +57,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Check(args) => check::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Openapi => {

@@ -18,7 +18,10 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::{demo, keys, store_url::StoreUrl};
+use crate::{
+    demo, keys,
+    store_url::{CartsUrl, Open, StoreUrl},
+};
 
 /// Start the server. An empty store is filled with a small demo catalogue.
 #[derive(clap::Args)]
@@ -26,9 +29,15 @@ pub struct Args {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, env = "LASTUNIT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     listen: SocketAddr,
-    /// Where the shop is kept.
+    /// Where the shop is kept: sqlite:FILE, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE.
     #[arg(long, env = "LASTUNIT_STORE", default_value = "sqlite:lastunit.db", value_name = "URL")]
     store: StoreUrl,
+    /// Where carts are kept: store (with the orders), redis://HOST:PORT or redis+cluster://HOST:PORT,HOST:PORT.
+    #[arg(long, env = "LASTUNIT_CARTS", default_value = "store", value_name = "URL")]
+    carts: CartsUrl,
+    /// Refuse a store whose schema isn't up to date, instead of changing it.
+    #[arg(long, env = "LASTUNIT_NO_MIGRATE")]
+    no_migrate: bool,
     /// How concurrent orders for one SKU are kept apart: batched, queue, pessimistic or optimistic; naive sells
     /// what isn't there and needs --allow-overselling.
     #[arg(long, env = "LASTUNIT_STRATEGY", default_value = "batched")]
@@ -84,7 +93,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("{} can't be listened on; --listen takes another", args.listen))?;
-    let store = args.store.open()?;
+    let how = if args.no_migrate { Open::AsItIs } else { Open::Create };
+    let store = args.carts.around(args.store.open(how).await?).await?;
     let metrics = Metrics::new();
     let config = Config {
         strategy: args.strategy,
@@ -159,6 +169,7 @@ fn greet(args: &Args, contents: &str, new_key: Option<&str>, address: SocketAddr
     let mut out = std::io::stdout().lock();
     writeln!(out, "lastunit {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "store        {} ({contents})", args.store)?;
+    writeln!(out, "carts        {}", args.carts)?;
     writeln!(out, "strategy     {}", args.strategy.as_str())?;
     if let Some(key) = new_key {
         writeln!(out, "service key  {key}")?;

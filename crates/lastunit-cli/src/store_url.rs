@@ -1,54 +1,222 @@
-//! Which store is meant: `sqlite:FILE`.
+//! Where a shop is kept: `sqlite:FILE`, `postgres://…` or `mysql://…`, and where its carts are: `redis://…`.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use lastunit::Store;
-use lastunit_store::SqliteStore;
+use lastunit_store::{
+    MySqlStore, PostgresStore, RedisCarts, RedisConfig, RemoteConfig, SqliteConfig, SqliteStore,
+};
 
 /// A store by its address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// A file.
     Sqlite(PathBuf),
+    /// A PostgreSQL server.
+    Postgres(String, RemoteConfig),
+    /// A MariaDB or MySQL server.
+    MySql(String, RemoteConfig),
 }
+
+const KINDS: &str = "use sqlite:FILE, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
 
 impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let path = text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
-        match path {
-            Some("" | ":memory:") => Err("a shop is kept in a file: use sqlite:FILE".into()),
-            Some(path) => Ok(Self::Sqlite(path.into())),
-            None => {
-                Err("this version keeps shops in SQLite: use sqlite:FILE, such as sqlite:lastunit.db".into())
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            return match path.strip_prefix("//").unwrap_or(path) {
+                "" | ":memory:" => Err("a shop is kept in a file: use sqlite:FILE".into()),
+                path => Ok(Self::Sqlite(path.into())),
+            };
+        }
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let remote: fn(String, RemoteConfig) -> Self = match scheme {
+            Some("postgres" | "postgresql") => Self::Postgres,
+            Some("mysql" | "mariadb") => Self::MySql,
+            _ => return Err(format!("{:?} is no store: {KINDS}", without_password(text))),
+        };
+        let (url, config) = remote_config(text)?;
+        Ok(remote(url, config))
+    }
+}
+
+/// Takes Lastunit's own parameters out of an address; the driver gets the others.
+fn remote_config(text: &str) -> Result<(String, RemoteConfig), String> {
+    let mut config = RemoteConfig::default();
+    let Some((url, parameters)) = text.split_once('?') else { return Ok((text.into(), config)) };
+    let mut others = Vec::new();
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let milliseconds = || match value.parse() {
+            Ok(ms @ 1..=600_000) => Ok(Duration::from_millis(ms)),
+            _ => Err(format!("{name} is in milliseconds, from 1 to 600000")),
+        };
+        match name {
+            "max_connections" => {
+                let wrong = |_| "max_connections is a number from 1".to_owned();
+                config.max_connections = value.parse::<NonZeroUsize>().map_err(wrong)?;
             }
+            "isolation" => config.isolation = value.parse()?,
+            "prepared" => {
+                config.prepared = value.parse().map_err(|_| "prepared is true or false".to_owned())?;
+            }
+            "wait_timeout_ms" => config.wait_timeout = milliseconds()?,
+            "lock_timeout_ms" => config.lock_timeout = milliseconds()?,
+            "transaction_timeout_ms" => config.transaction_timeout = milliseconds()?,
+            _ => others.push(parameter),
+        }
+    }
+    let url = if others.is_empty() { url.into() } else { format!("{url}?{}", others.join("&")) };
+    Ok((url, config))
+}
+
+/// An address that may be shown: a password in it is not.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let authority = rest.find(['/', '?']).unwrap_or(rest.len());
+    match rest[..authority].rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}@{host}{}", &rest[authority..])
+        }
+        None => url.into(),
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url, _) | Self::MySql(url, _) => f.write_str(&without_password(url)),
         }
     }
 }
 
-impl std::fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-        }
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
+}
+
+/// A server's address as it was given, Lastunit's own parameters included.
+fn whole(url: &str, config: &RemoteConfig) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!(
+        "{url}{separator}max_connections={}&isolation={}&prepared={}&wait_timeout_ms={}&lock_timeout_ms={}\
+         &transaction_timeout_ms={}",
+        config.max_connections,
+        config.isolation.as_str(),
+        config.prepared,
+        config.wait_timeout.as_millis(),
+        config.lock_timeout.as_millis(),
+        config.transaction_timeout.as_millis()
+    )
+}
+
+/// What may be done to a store when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// A file is created where it isn't there, and the schema brought up to date.
+    Create,
+    /// It has to be there; the schema is brought up to date.
+    Existing,
+    /// It has to be there, with a schema that is up to date.
+    AsItIs,
 }
 
 impl StoreUrl {
-    /// Opens it, and creates it if it isn't there.
-    pub fn open(&self) -> Result<Arc<dyn Store>> {
+    /// The whole address, a password in it too; for another process, never for a person.
+    pub fn whole(&self) -> String {
         match self {
-            Self::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path).context("the store can't be opened")?)),
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(url, config) | Self::MySql(url, config) => whole(url, config),
         }
     }
 
-    /// Opens it if it is there.
-    pub fn open_existing(&self) -> Result<Arc<dyn Store>> {
-        match self {
+    /// Opens it.
+    pub async fn open(&self, how: Open) -> Result<Arc<dyn Store>> {
+        let migrate = how != Open::AsItIs;
+        let opened: Result<Arc<dyn Store>, _> = match self {
             Self::Sqlite(path) => {
-                Ok(Arc::new(SqliteStore::open_existing(path).context("the store can't be opened")?))
+                let config = SqliteConfig { create: how == Open::Create, migrate };
+                SqliteStore::open_with(path, config).map(|store| Arc::new(store) as _)
+            }
+            Self::Postgres(url, config) => {
+                let config = RemoteConfig { migrate, ..config.clone() };
+                PostgresStore::connect(url, config).await.map(|store| Arc::new(store) as _)
+            }
+            Self::MySql(url, config) => {
+                let config = RemoteConfig { migrate, ..config.clone() };
+                MySqlStore::connect(url, config).await.map(|store| Arc::new(store) as _)
+            }
+        };
+        opened.with_context(|| format!("the store {self} can't be opened"))
+    }
+}
+
+/// Where carts are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum CartsUrl {
+    /// With the orders.
+    Store,
+    /// In Redis, or a Redis Cluster.
+    Redis(String, RedisConfig),
+}
+
+impl FromStr for CartsUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "store" {
+            return Ok(Self::Store);
+        }
+        if !matches!(text.split_once("://"), Some(("redis" | "redis+cluster", _))) {
+            return Err("carts are kept in the store, or in Redis: use store, redis://HOST:PORT or \
+                        redis+cluster://HOST:PORT,HOST:PORT"
+                .into());
+        }
+        let (url, parameters) = text.split_once('?').unwrap_or((text, ""));
+        let mut config = RedisConfig::default();
+        for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter {
+                "hash_tags=true" => config.hash_tags = true,
+                "hash_tags=false" => config.hash_tags = false,
+                _ => {
+                    return Err(format!(
+                        "{parameter:?} is no parameter of carts: use hash_tags=true or false"
+                    ));
+                }
+            }
+        }
+        Ok(Self::Redis(url.into(), config))
+    }
+}
+
+impl fmt::Display for CartsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store => f.write_str("store"),
+            Self::Redis(url, _) => f.write_str(&without_password(url)),
+        }
+    }
+}
+
+impl fmt::Debug for CartsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl CartsUrl {
+    /// The store with its carts where they are to be.
+    pub async fn around(&self, store: Arc<dyn Store>) -> Result<Arc<dyn Store>> {
+        match self {
+            Self::Store => Ok(store),
+            Self::Redis(url, config) => {
+                let carts = RedisCarts::connect(url, config.clone(), store).await;
+                Ok(Arc::new(carts.with_context(|| format!("the carts in {self} can't be used"))?))
             }
         }
     }
@@ -56,14 +224,54 @@ impl StoreUrl {
 
 #[cfg(test)]
 mod tests {
+    use lastunit_store::Isolation;
+
     use super::*;
 
     #[test]
     fn a_store_is_named_by_its_kind_and_place() {
         assert_eq!("sqlite:a/b.db".parse(), Ok(StoreUrl::Sqlite("a/b.db".into())));
         assert_eq!("sqlite:///tmp/b.db".parse(), Ok(StoreUrl::Sqlite("/tmp/b.db".into())));
-        for wrong in ["", "lastunit.db", "sqlite:", "sqlite::memory:", "mongodb://x"] {
+        for wrong in ["", "lastunit.db", "sqlite:", "sqlite::memory:", "mongodb://x", "postgres:x"] {
             assert!(wrong.parse::<StoreUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_servers_limits_are_part_of_its_address() {
+        let url = "postgres://shop@db/lastunit?isolation=serializable&sslmode=disable&max_connections=4&\
+                   prepared=false&lock_timeout_ms=50";
+        let Ok(StoreUrl::Postgres(url, config)) = url.parse() else { panic!("a PostgreSQL server") };
+        assert_eq!(url, "postgres://shop@db/lastunit?sslmode=disable");
+        assert_eq!((config.isolation, config.prepared), (Isolation::Serializable, false));
+        assert_eq!((config.max_connections.get(), config.lock_timeout), (4, Duration::from_millis(50)));
+        let store = StoreUrl::Postgres(url, config);
+        assert_eq!(store.whole().parse(), Ok(store));
+        for wrong in ["isolation=none", "max_connections=0", "prepared=maybe", "lock_timeout_ms=0"] {
+            assert!(format!("mysql://db/x?{wrong}").parse::<StoreUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let shown = |url: &str| url.parse::<StoreUrl>().expect("a store").to_string();
+        assert_eq!(shown("postgres://shop:se:cr@t@db:5433/x"), "postgres://shop@db:5433/x");
+        assert_eq!(shown("mysql://shop@db/x"), "mysql://shop@db/x");
+        let carts: CartsUrl = "redis://:secret@cache:6379/1".parse().expect("carts");
+        assert_eq!(carts.to_string(), "redis://@cache:6379/1");
+        let wrong = "mongo://shop:secret@db/x".parse::<StoreUrl>().expect_err("no store");
+        assert!(!wrong.contains("secret"), "{wrong}");
+    }
+
+    #[test]
+    fn carts_are_in_the_store_or_in_redis() {
+        assert_eq!("store".parse(), Ok(CartsUrl::Store));
+        let Ok(CartsUrl::Redis(url, config)) = "redis+cluster://a:1,b:2?hash_tags=true".parse() else {
+            panic!("a cluster")
+        };
+        assert_eq!((url.as_str(), config.hash_tags), ("redis+cluster://a:1,b:2", true));
+        for wrong in ["", "memcached://x", "redis:x", "redis://x?hash_tags=maybe"] {
+            assert!(wrong.parse::<CartsUrl>().is_err(), "{wrong}");
         }
     }
 }

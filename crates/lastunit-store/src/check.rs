@@ -1,6 +1,9 @@
 //! The invariants as queries: each finds the rows that break one. They are plain SQL that every database here
 //! understands, and need no index, for they run offline.
 
+/// The most violations that are named of one invariant.
+pub(crate) const MAX_NAMED: usize = 100;
+
 /// An invariant's stable name, and the query whose every row is a violation; its columns say where and how.
 pub(crate) struct Invariant {
     pub name: &'static str,

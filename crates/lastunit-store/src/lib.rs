@@ -1,7 +1,18 @@
-//! Databases that keep shops for [`lastunit`]: SQLite, embedded in one file.
+//! Databases that keep shops for [`lastunit`]: SQLite, embedded in one file; PostgreSQL; MariaDB and MySQL. And carts
+//! in Redis, around any of them.
 
 mod check;
 mod migrate;
+mod mysql;
+mod postgres;
+mod redis;
+mod remote;
+mod rows;
 mod sqlite;
 
+pub use mysql::MySqlStore;
+pub use postgres::PostgresStore;
+pub use remote::{Isolation, RemoteConfig};
 pub use sqlite::{SqliteConfig, SqliteStore};
+
+pub use self::redis::{RedisCarts, RedisConfig};

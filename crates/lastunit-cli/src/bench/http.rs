@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -12,13 +11,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode, client::conn::http1::SendRequest, header};
 use hyper_util::rt::TokioIo;
-use lastunit::Store;
-use lastunit_store::SqliteStore;
 use tokio::net::TcpStream;
 
 use super::{
     in_process::fill,
     load::{Buyer, Measured, closed_loop},
+    place::{Fresh, Place},
 };
 
 const SERVICE_KEY: &str = "lastunit-bench-service-key-0123456789";
@@ -27,7 +25,8 @@ const SERVICE_KEY: &str = "lastunit-bench-service-key-0123456789";
 pub struct Served {
     child: Child,
     address: String,
-    folder: tempfile::TempDir,
+    /// Taken when the server is stopped.
+    fresh: Option<Fresh>,
 }
 
 /// What a buyer calls.
@@ -40,16 +39,16 @@ pub enum Call {
 }
 
 impl Served {
-    /// Fills a database in `folder` and starts `lastunit serve` on it.
-    pub async fn start(folder: &Path) -> Result<Self> {
-        let folder = tempfile::tempdir_in(folder)?;
-        let file = folder.path().join("bench.db");
-        let store = SqliteStore::open(&file)?;
-        fill(&store, 1).await?;
+    /// Fills a fresh database and starts `lastunit serve` on it.
+    pub async fn start(place: &Place) -> Result<Self> {
+        let fresh = place.fresh(|_| {}).await?;
+        let store = fresh.open().await?;
+        fill(store.as_ref(), 1).await?;
         store.close().await;
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--store"])
-            .arg(format!("sqlite:{}", file.display()))
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
+            // Not as an argument: an address may hold a password, and arguments can be seen by others.
+            .env("LASTUNIT_STORE", fresh.url.whole())
             .env("LASTUNIT_SERVICE_KEY", SERVICE_KEY)
             .stdout(Stdio::piped())
             .spawn()?;
@@ -60,7 +59,7 @@ impl Served {
                 break address.to_owned();
             }
         };
-        Ok(Self { child, address, folder })
+        Ok(Self { child, address, fresh: Some(fresh) })
     }
 
     /// Runs one load against it.
@@ -90,12 +89,8 @@ impl Served {
         let stopped = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(stopped.success(), "the server can't be stopped");
         ensure!(self.child.wait()?.success(), "the server ended with an error");
-        let store = SqliteStore::open_existing(self.folder.path().join("bench.db"))?;
-        let report = store.check().await?;
-        store.close().await;
-        ensure!(report.violations.is_empty(), "the benchmark broke an invariant: {:?}", report.violations);
-        ensure!(report.orders >= acknowledged, "{} orders for {acknowledged} answers", report.orders);
-        Ok(())
+        let fresh = self.fresh.take().context("it was stopped before")?;
+        fresh.check_and_drop(acknowledged).await
     }
 }
 

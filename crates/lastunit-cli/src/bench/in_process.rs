@@ -1,15 +1,17 @@
 //! Orders placed through the library, without a server.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use lastunit::{
     Address, Amount, Config, Currency, Demand, Engine, IdempotencyKey, NewProduct, NewSku, Outcome,
     PayMethod, PlaceRequest, ShopId, ShopSettings, SkuId, Source, Store, Strategy, SystemSource, UserId,
 };
-use lastunit_store::SqliteStore;
 
-use super::load::{Buyer, Measured, closed_loop};
+use super::{
+    load::{Buyer, Measured, closed_loop},
+    place::Place,
+};
 
 /// What every buyer orders.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +22,8 @@ pub struct Workload {
     pub lines: usize,
 }
 
-struct Caller {
+/// A buyer of the benchmark, in process.
+pub struct Caller {
     engine: Engine,
     user: UserId,
     workload: Workload,
@@ -40,6 +43,11 @@ impl Buyer for Caller {
 
 /// One unit each of so many different SKUs.
 fn demand(workload: Workload) -> Result<Demand> {
+    Ok(Demand::new(distinct_skus(workload)?.into_iter().map(|sku| (sku, 1)))?)
+}
+
+/// So many different SKUs, taken at random.
+pub fn distinct_skus(workload: Workload) -> Result<Vec<SkuId>> {
     let mut skus: Vec<SkuId> = Vec::with_capacity(workload.lines);
     while skus.len() < workload.lines {
         let sku = SkuId::new(rand::random_range(1..=workload.skus))?;
@@ -47,7 +55,7 @@ fn demand(workload: Workload) -> Result<Demand> {
             skus.push(sku);
         }
     }
-    Ok(Demand::new(skus.into_iter().map(|sku| (sku, 1)))?)
+    Ok(skus)
 }
 
 /// Opens shop 1 and fills it with SKUs of plenty of stock, ten a product.
@@ -71,28 +79,33 @@ pub async fn fill(store: &dyn Store, skus: i64) -> Result<()> {
     Ok(())
 }
 
-/// Runs one load on a fresh database in `folder`, and checks every invariant after it.
+/// So many buyers.
+pub fn callers(engine: &Engine, buyers: usize, workload: Workload) -> Result<Vec<Caller>> {
+    (0..buyers)
+        .map(|n| Ok(Caller { engine: engine.clone(), user: UserId::new(format!("buyer-{n}"))?, workload }))
+        .collect()
+}
+
+/// Runs one load on a fresh database, over at most so many connections, and checks every invariant after it.
 pub async fn run(
-    folder: &Path,
+    place: &Place,
     strategy: Strategy,
+    connections: Option<NonZeroUsize>,
     buyers: usize,
     workload: Workload,
     seconds: f64,
 ) -> Result<Measured> {
-    let folder = tempfile::tempdir_in(folder)?;
-    let store = Arc::new(SqliteStore::open(folder.path().join("bench.db"))?);
+    let fresh =
+        place.fresh(|config| config.max_connections = connections.unwrap_or(config.max_connections)).await?;
+    let store = fresh.open().await?;
     fill(store.as_ref(), workload.skus).await?;
     let engine = Engine::start(store.clone(), Config { strategy, ..Config::default() })?;
-    let callers = (0..buyers)
-        .map(|n| Ok(Caller { engine: engine.clone(), user: UserId::new(format!("buyer-{n}"))?, workload }))
-        .collect::<Result<Vec<_>>>()?;
+    let callers = callers(&engine, buyers, workload)?;
     let measured =
         closed_loop(callers, Duration::from_secs_f64(seconds / 5.0), Duration::from_secs_f64(seconds))
             .await?;
     engine.drain().await;
-    let report = store.check().await?;
-    ensure!(report.violations.is_empty(), "the benchmark broke an invariant: {:?}", report.violations);
-    ensure!(report.orders >= measured.answered, "{} orders for {} answers", report.orders, measured.answered);
     store.close().await;
+    fresh.check_and_drop(measured.answered).await?;
     Ok(measured)
 }

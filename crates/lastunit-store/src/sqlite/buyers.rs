@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::{
     catalogue::{read_settings, read_sku},
-    columns::{Column, json},
+    columns::Column,
     place::read_cart_seq,
     store_error as error,
 };
+use crate::rows::json;
 
 pub(super) fn read_cart(connection: &Connection, shop: ShopId, user: &UserId) -> Result<Cart, StoreError> {
     let settings = read_settings(connection, shop)?.ok_or(StoreError::NoSuchShop)?;

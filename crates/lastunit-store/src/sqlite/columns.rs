@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use lastunit::{Address, Amount, Currency, ProductId, SkuId, StoreError};
+use lastunit::{Address, Amount, Currency, ProductId, SkuId};
 use rusqlite::{Row, types::Type};
 
 /// Reads typed values from a row.
@@ -45,14 +45,4 @@ impl Column for Row<'_> {
 /// A column's value that isn't what it must be.
 fn invalid(at: usize, kind: Type, why: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(at, kind, why.into())
-}
-
-/// A row that Lastunit can't have written.
-pub(super) fn bad_row(table: &str, why: impl std::fmt::Display) -> StoreError {
-    StoreError::Internal(format!("a row of {table} can't be read: {why}"))
-}
-
-/// A value for a column that holds JSON.
-pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|failed| StoreError::Internal(failed.to_string()))
 }

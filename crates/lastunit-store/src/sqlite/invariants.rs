@@ -5,10 +5,7 @@ use rusqlite::{Connection, Row, types::ValueRef};
 use uuid::Uuid;
 
 use super::store_error as error;
-use crate::check::INVARIANTS;
-
-/// The most violations that are named of one invariant.
-const MAX_NAMED: usize = 100;
+use crate::check::{INVARIANTS, MAX_NAMED};
 
 pub(super) fn check(connection: &Connection) -> Result<CheckReport, StoreError> {
     let mut report = CheckReport::default();

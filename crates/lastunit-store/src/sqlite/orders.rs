@@ -8,11 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::{
-    columns::{Column, bad_row},
+    columns::Column,
     place::expect_one,
     rows::{self, blob, int, text},
     store_error as error,
 };
+use crate::rows::bad_row;
 
 /// An order of this buyer, with its lines.
 pub(super) fn read(

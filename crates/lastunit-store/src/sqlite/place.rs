@@ -11,11 +11,12 @@ use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 
 use super::{
     catalogue::read_settings,
-    columns::{Column, bad_row, json},
+    columns::Column,
     orders,
     rows::{self, blob, int, text},
     store_error as error,
 };
+use crate::rows::{bad_row, chunks, json};
 
 /// Reads, decides and writes in the transaction that is open.
 pub(super) fn place(
@@ -99,7 +100,7 @@ fn read_skus(
         }
         Ok(())
     };
-    rows::chunks(&ids).try_for_each(&mut read).map_err(error)?;
+    chunks(&ids, &rows::SIZES).try_for_each(&mut read).map_err(error)?;
     Ok(skus)
 }
 

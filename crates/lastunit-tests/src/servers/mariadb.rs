@@ -82,13 +82,23 @@ impl MariaDb {
     /// The one of this process, for tests that need no more than a database of their own. It is fast, and not durable.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            Self::start(&[
-                ("innodb-flush-log-at-trx-commit", "0"),
-                ("innodb-doublewrite", "0"),
-                ("max-connections", "800"),
-            ])
-        })
+        SHARED.get_or_init(|| Self::fast(false))
+    }
+
+    /// Another one, where a locked row that changed since the snapshot is an error (innodb_snapshot_isolation).
+    pub fn shared_with_snapshots() -> &'static Self {
+        static SHARED: OnceLock<MariaDb> = OnceLock::new();
+        SHARED.get_or_init(|| Self::fast(true))
+    }
+
+    fn fast(snapshot_isolation: bool) -> Self {
+        Self::start(&[
+            ("innodb-flush-log-at-trx-commit", "0"),
+            ("innodb-doublewrite", "0"),
+            ("innodb-print-all-deadlocks", "ON"),
+            ("max-connections", "800"),
+            ("innodb-snapshot-isolation", if snapshot_isolation { "ON" } else { "OFF" }),
+        ])
     }
 
     /// A database of [`MariaDb::shared`], for the caller alone.
@@ -97,6 +107,16 @@ impl MariaDb {
             || MariaDb::shared().create_database(),
             |used| drop(MariaDb::shared().client_of(used, EMPTY)),
             |name| MariaDb::shared().url_of(name),
+        );
+        DATABASES.take()
+    }
+
+    /// A database of [`MariaDb::shared_with_snapshots`], for the caller alone.
+    pub fn shared_database_with_snapshots() -> Database {
+        static DATABASES: Databases = Databases::new(
+            || MariaDb::shared_with_snapshots().create_database(),
+            |used| drop(MariaDb::shared_with_snapshots().client_of(used, EMPTY)),
+            |name| MariaDb::shared_with_snapshots().url_of(name),
         );
         DATABASES.take()
     }

@@ -5,6 +5,7 @@
 
 mod databases;
 mod mariadb;
+mod pgbouncer;
 mod postgres;
 mod redis;
 
@@ -23,6 +24,7 @@ use std::{
 
 pub use databases::{Database, Databases};
 pub use mariadb::MariaDb;
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCluster};
 

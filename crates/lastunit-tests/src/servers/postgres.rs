@@ -115,7 +115,7 @@ impl Deref for Postgres {
     }
 }
 
-fn run(port: u16, database: &str, sql: &str) -> Result<String, String> {
+pub(super) fn run(port: u16, database: &str, sql: &str) -> Result<String, String> {
     let mut psql = quiet(installed("psql"));
     psql.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "lastunit", "-d", database]);
     finish(psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]))

@@ -1,0 +1,42 @@
+//! Statements of an order's path with their parameters, sent in one round trip.
+
+use lastunit::{ShopId, StoreError};
+
+use super::{
+    bind::Param,
+    session::{Answer, For, PostgresSession},
+};
+
+/// A statement with its parameters, of which the shop is the first.
+pub(super) struct Call<'a> {
+    sql: &'static str,
+    what: For,
+    params: Vec<Param<'a>>,
+}
+
+impl<'a> Call<'a> {
+    /// A query.
+    pub fn rows<const N: usize>(sql: &'static str, shop: ShopId, params: [Param<'a>; N]) -> Self {
+        Self::new(sql, For::Rows, shop, params)
+    }
+
+    /// A write, of which the number of rows is asked for.
+    pub fn count<const N: usize>(sql: &'static str, shop: ShopId, params: [Param<'a>; N]) -> Self {
+        Self::new(sql, For::Count, shop, params)
+    }
+
+    fn new<const N: usize>(sql: &'static str, what: For, shop: ShopId, params: [Param<'a>; N]) -> Self {
+        let params = std::iter::once(Param::Int(shop.get())).chain(params).collect();
+        Self { sql, what, params }
+    }
+}
+
+/// Sends them all at once; the answers are in their order.
+pub(super) async fn send(
+    session: &mut PostgresSession,
+    calls: &[Call<'_>],
+) -> Result<Vec<Answer>, StoreError> {
+    let calls =
+        calls.iter().map(|call| (call.sql, call.what, call.params.iter().map(Param::typed).collect()));
+    session.send(calls.collect()).await
+}

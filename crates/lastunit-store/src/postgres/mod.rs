@@ -1,0 +1,177 @@
+//! PostgreSQL: a pool of connections, and a batch of orders in three or four round trips.
+
+mod bind;
+mod calls;
+mod doubts;
+mod errors;
+mod place;
+mod pool;
+mod schema;
+mod session;
+mod statements;
+mod writes;
+
+use std::sync::Arc;
+
+use deadpool::managed::{Pool, PoolError};
+use lastunit::{Locking, PlaceOrder, Reply, ShopId, StoreError};
+use tokio::time::timeout;
+
+use crate::remote::{Access, Database, Isolation, RemoteConfig, RemoteStore, Session};
+use errors::text_of;
+use pool::Connections;
+use session::{PostgresSession, Terms};
+
+/// A store on PostgreSQL.
+pub type PostgresStore = RemoteStore<Postgres>;
+
+impl PostgresStore {
+    /// Connects to a database and brings its schema up to date.
+    ///
+    /// The address is tokio-postgres' own: `postgres://user:password@host:port/database`, where several hosts and
+    /// `target_session_attrs=read-write` find the primary of a cluster. Connections aren't encrypted.
+    ///
+    /// [`StoreError::Unusable`] if the address can't be used, or the database is of a newer version, has tables of
+    /// other programs by the same names, or an old schema that mustn't be migrated; [`StoreError::Unavailable`] if
+    /// it can't be reached.
+    pub async fn connect(url: &str, config: RemoteConfig) -> Result<Self, StoreError> {
+        let address = pool::parse(url, &config)?;
+        schema::bring_up_to_date(&address, &config).await?;
+        Ok(Self::new(Postgres {
+            pool: pool::pool(address, &config)?,
+            begins: Begins::new(&config),
+            terms: Terms {
+                prepared: config.prepared,
+                patience: config.transaction_timeout,
+                doubts: Arc::default(),
+            },
+            config,
+        }))
+    }
+}
+
+/// PostgreSQL behind a pool.
+pub struct Postgres {
+    pool: Pool<Connections>,
+    begins: Begins,
+    terms: Terms,
+    config: RemoteConfig,
+}
+
+/// How transactions begin. All settings are the transaction's own: behind a pooler, the next one may have another
+/// connection.
+struct Begins {
+    read: Arc<str>,
+    snapshot: Arc<str>,
+    check: Arc<str>,
+    write: Arc<str>,
+    import: Arc<str>,
+    place: Arc<str>,
+    /// A snapshot would not let it lose updates.
+    naive: Arc<str>,
+}
+
+impl Begins {
+    fn new(config: &RemoteConfig) -> Self {
+        let begin = |access: Access, isolation: Isolation| {
+            // The last limit is for a server of Lastunit that is gone without a word, and leaves locks behind.
+            format!(
+                "BEGIN ISOLATION LEVEL {} {};
+                 SET LOCAL lock_timeout = {};
+                 SET LOCAL statement_timeout = {};
+                 SET LOCAL idle_in_transaction_session_timeout = {};",
+                isolation.as_str().replace('_', " "),
+                if access.writes() { "READ WRITE" } else { "READ ONLY" },
+                config.lock_timeout.as_millis(),
+                access.timeout(config).as_millis(),
+                config.transaction_timeout.as_millis(),
+            )
+        };
+        // An order finds all its rows by primary key. While a table is small, reading all of it looks cheaper to the
+        // planner, and a statement's plan outlives that.
+        let place = |isolation| {
+            format!(
+                "{}
+                 SET LOCAL enable_seqscan = off;
+                 SET LOCAL enable_hashjoin = off;
+                 SET LOCAL enable_mergejoin = off;
+                 SET LOCAL jit = off;",
+                begin(Access::Write, isolation)
+            )
+        };
+        let isolation = config.isolation;
+        Self {
+            read: begin(Access::Read, Isolation::ReadCommitted).into(),
+            snapshot: begin(Access::Snapshot, Isolation::RepeatableRead).into(),
+            check: begin(Access::Check, Isolation::RepeatableRead).into(),
+            write: begin(Access::Write, isolation).into(),
+            import: begin(Access::Import, isolation).into(),
+            place: place(isolation).into(),
+            naive: place(Isolation::ReadCommitted).into(),
+        }
+    }
+}
+
+impl Postgres {
+    async fn session(&self, access: Access, begin: &Arc<str>) -> Result<PostgresSession, StoreError> {
+        let wait = self.config.wait_timeout;
+        let connection = match timeout(wait, self.pool.get()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(PoolError::Backend(error))) => return Err(StoreError::Unavailable(text_of(&error))),
+            Ok(Err(error)) => return Err(StoreError::Unavailable(error.to_string())),
+            Err(_) => {
+                return Err(StoreError::Unavailable(format!("no connection to PostgreSQL within {wait:?}")));
+            }
+        };
+        let (begin, timeout) = (begin.clone(), access.timeout(&self.config));
+        Ok(PostgresSession::new(connection, begin, access, timeout, self.terms.clone()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Database for Postgres {
+    type Session = PostgresSession;
+
+    async fn begin(&self, access: Access) -> Result<PostgresSession, StoreError> {
+        let begin = match access {
+            Access::Read => &self.begins.read,
+            Access::Snapshot => &self.begins.snapshot,
+            Access::Check => &self.begins.check,
+            Access::Write => &self.begins.write,
+            Access::Import => &self.begins.import,
+        };
+        self.session(access, begin).await
+    }
+
+    async fn place(
+        &self,
+        shop: ShopId,
+        orders: Arc<Vec<PlaceOrder>>,
+        locking: Locking,
+    ) -> Result<Vec<Reply>, StoreError> {
+        let begin = if locking == Locking::None { &self.begins.naive } else { &self.begins.place };
+        let mut session = self.session(Access::Write, begin).await?;
+        match place::place(&mut session, shop, &orders, locking).await {
+            Ok(placed) => {
+                if placed.wrote {
+                    session.commit_written().await?;
+                } else {
+                    session.roll_back().await;
+                }
+                Ok(placed.replies)
+            }
+            Err(error) => {
+                session.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn turns_away(&self, locking: Locking) -> bool {
+        self.config.isolation != Isolation::ReadCommitted && locking != Locking::None
+    }
+
+    async fn close(&self) {
+        self.pool.close();
+    }
+}

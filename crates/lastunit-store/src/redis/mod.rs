@@ -1,0 +1,323 @@
+//! Carts in Redis, beside a database that keeps everything else.
+
+mod cart;
+mod config;
+mod connection;
+mod keys;
+
+use std::{sync::Arc, time::Instant};
+
+use lastunit::{
+    Address, AddressId, Basket, CancelOutcome, Cart, CartLineSetting, CartLog, CartOrder, CartSnapshot,
+    CheckReport, ImportSummary, Locking, MAX_LINES, NewProduct, Order, OrderId, Outcome, PlaceOrder, Product,
+    ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError,
+    Timestamp, UserId,
+};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use cart::{Contents, Edit, Edited, Kept, RedisCart};
+pub use config::RedisConfig;
+use connection::{Away, Link};
+use keys::Keys;
+
+/// How often a call looks at a cart again that others change meanwhile, or that is far behind.
+const ROUNDS: usize = 20;
+/// Orders that are read at once for a cart to catch up.
+const ORDERS_A_ROUND: usize = 100;
+/// Carts that catch up at once after their orders were placed. Further ones do when they are next read.
+const CATCHING_UP: usize = 64;
+
+/// A [`Store`] whose carts are in Redis, under the keys of the origin: a hash `carts_<user>` of SKU id → units, and a
+/// set `selected_<user>` of the SKU ids that are ordered when the cart is; for other shops than 1 behind
+/// `shop:<id>:`. All else it passes on to another store.
+///
+/// Redis takes no part in an order's transaction, so the orders themselves are the log that a cart follows. The
+/// database numbers the orders that are placed from a cart; `applied_seq_<user>` says how many of them are taken out
+/// of it. Before a cart is read, changed or ordered, it takes out by quantity what the orders behind its `applied_seq`
+/// took, one after the other. An order is placed only if its number is the one behind those that the cart was read
+/// with, so no two orders take the same lines, and no crash between the commit and the taking out orders them again.
+///
+/// A cart without `applied_seq` is an existing shop's, and kept, while no order was placed from it. Afterwards it is
+/// one that Redis lost a part of, and dropped. So Redis may lose the last changes of carts, or all of them, and never
+/// makes an order twice. What remains: a line that is taken out of the cart while it is being ordered may be ordered
+/// all the same (the answer lists the lines), and an existing shop's program that writes to a cart of its own accord
+/// is taken at its word.
+///
+/// While Redis is away, carts are [`StoreError::Unavailable`] and orders of a cart [`CartSnapshot::Unreachable`];
+/// orders with given lines don't need it. When it is back, all goes on by itself. Redis must not evict keys
+/// (`maxmemory-policy noeviction`).
+pub struct RedisCarts {
+    store: Arc<dyn Store>,
+    redis: Arc<Link>,
+    config: RedisConfig,
+    catching_up: Arc<Semaphore>,
+}
+
+/// Why a cart can't be had.
+enum Failed {
+    Redis(Away),
+    Store(StoreError),
+}
+
+impl From<Away> for Failed {
+    fn from(away: Away) -> Self {
+        Self::Redis(away)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Redis(Away(why)) => Self::Unavailable(format!("carts in Redis: {why}")),
+            Failed::Store(error) => error,
+        }
+    }
+}
+
+impl RedisCarts {
+    /// Keeps the carts of `store` in the Redis at `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or in the cluster of which
+    /// `redis+cluster://[USER:PASSWORD@]HOST:PORT,HOST:PORT,…` names some nodes. A Redis that doesn't answer now is
+    /// tried again with every call that needs it.
+    ///
+    /// [`StoreError::Unusable`] if the address is none. Call it inside a tokio runtime.
+    pub async fn connect(url: &str, config: RedisConfig, store: Arc<dyn Store>) -> Result<Self, StoreError> {
+        let redis = Link::new(url, config.clone()).map_err(StoreError::Unusable)?;
+        if let Err(Away(why)) = redis.connect().await {
+            tracing::warn!(%why, "Redis is away: carts are unavailable until it is back");
+        }
+        let config = RedisConfig { hash_tags: config.hash_tags || redis.is_cluster(), ..config };
+        let catching_up = Arc::new(Semaphore::new(CATCHING_UP));
+        Ok(Self { store, redis: Arc::new(redis), config, catching_up })
+    }
+
+    fn cart_in_redis(&self, shop: ShopId, user: &UserId) -> RedisCart<'_> {
+        let keys = Keys::of(shop, user, self.config.hash_tags);
+        RedisCart { link: &self.redis, keys, deadline: Instant::now() + self.config.call_timeout }
+    }
+
+    /// The cart as it is once every order that was placed from it is taken out, and how many those are. Afterwards
+    /// its `applied_seq` is there if it has to be `begun`, or if there is anything in the cart.
+    async fn caught_up(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        cart: &RedisCart<'_>,
+        begun: bool,
+    ) -> Result<(Contents, u64), Failed> {
+        for _ in 0..ROUNDS {
+            let kept = cart.read().await?;
+            // Read behind the cart: an order that was taken out of it is in the log.
+            let Some(applied) = kept.applied_seq() else {
+                let seq = self.store.cart_log(shop, user, 0, 0).await?.seq;
+                if !begun && kept.contents.is_empty() {
+                    return Ok((kept.contents, seq));
+                }
+                // Lines from before the first order are an existing shop's. Others may have been ordered.
+                cart.begin(&kept, seq, seq == 0).await?;
+                continue;
+            };
+            let log = self.store.cart_log(shop, user, applied, ORDERS_A_ROUND).await?;
+            if log.seq == applied {
+                return Ok((kept.contents, applied));
+            }
+            self.take_out(cart, &kept, applied, log).await?;
+        }
+        Err(Away(format!("a cart hasn't caught up in {ROUNDS} rounds")).into())
+    }
+
+    /// Takes the orders of the log out of a cart that isn't where the log is.
+    async fn take_out(
+        &self,
+        cart: &RedisCart<'_>,
+        kept: &Kept,
+        applied: u64,
+        log: CartLog,
+    ) -> Result<(), Away> {
+        if log.seq < applied {
+            tracing::warn!(keys = ?cart.keys, applied, seq = log.seq, "a cart is ahead of the database, which \
+                must have been restored from a backup");
+            return cart.begin(kept, log.seq, true).await;
+        }
+        if log.orders.first().is_none_or(|order| order.seq != applied + 1) {
+            tracing::warn!(keys = ?cart.keys, applied, seq = log.seq, "the orders that a cart missed aren't in \
+                the database: it is dropped");
+            return cart.begin(kept, log.seq, false).await;
+        }
+        for order in &log.orders {
+            if !cart.apply(order).await? {
+                // Somebody else was faster.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, shop: ShopId, user: &UserId) -> Result<(Vec<(SkuId, u32, bool)>, u64), Failed> {
+        let cart = self.cart_in_redis(shop, user);
+        let (contents, seq) = self.caught_up(shop, user, &cart, false).await?;
+        Ok((contents.lines(), seq))
+    }
+
+    async fn edit(&self, shop: ShopId, user: &UserId, edit: Edit) -> Result<Cart, StoreError> {
+        let contents = self.edit_in_redis(shop, user, edit).await?;
+        self.store.price_cart(shop, contents.lines()).await
+    }
+
+    async fn edit_in_redis(&self, shop: ShopId, user: &UserId, edit: Edit) -> Result<Contents, Failed> {
+        let cart = self.cart_in_redis(shop, user);
+        for _ in 0..ROUNDS {
+            let (_, seq) = self.caught_up(shop, user, &cart, true).await?;
+            match cart.edit(seq, edit).await? {
+                Edited::Done(contents) => return Ok(contents),
+                Edited::Behind => {}
+                Edited::Full => {
+                    let text = format!("a cart takes at most {MAX_LINES} different SKUs");
+                    return Err(StoreError::Clash(text).into());
+                }
+            }
+        }
+        Err(Away(format!("a cart changed under {ROUNDS} tries to edit it")).into())
+    }
+
+    /// Takes an order out of its cart in the background. Nobody waits for it, and nothing is lost without it.
+    fn take_out_soon(&self, shop: ShopId, order: &PlaceOrder, reply: &Reply) {
+        let (Basket::Cart, CartSnapshot::Elsewhere { seq, .. }) = (&order.request.basket, &order.cart) else {
+            return;
+        };
+        let Reply { outcome: Outcome::Placed(placed), replayed: false } = reply else { return };
+        let Ok(permit) = self.catching_up.clone().try_acquire_owned() else { return };
+        let lines = placed.lines.iter().map(|line| (line.sku_id, line.count)).collect();
+        let taken = CartOrder { seq: seq + 1, lines };
+        let keys = Keys::of(shop, &order.request.user, self.config.hash_tags);
+        let (redis, deadline) = (self.redis.clone(), Instant::now() + self.config.call_timeout);
+        tokio::spawn(async move {
+            let applied = RedisCart { link: &redis, keys, deadline }.apply(&taken).await;
+            if let Err(Away(why)) = applied {
+                tracing::debug!(%why, "a cart catches up when it is next read");
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Passes calls on to the store that keeps everything but the carts, beside the methods that are given in full.
+macro_rules! pass_on {
+    (
+        $(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*
+        own { $($own:item)* }
+    ) => {
+        #[async_trait::async_trait]
+        impl Store for RedisCarts {
+            $($own)*
+
+            $(async fn $name(&self, $($arg: $type),*) -> $result {
+                self.store.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+pass_on! {
+    fn cancel(shop: ShopId, user: &UserId, id: OrderId, at: Timestamp) -> Result<CancelOutcome, StoreError>;
+    fn order(shop: ShopId, user: &UserId, id: OrderId) -> Result<Option<Order>, StoreError>;
+    fn orders(
+        shop: ShopId, user: &UserId, before: Option<OrderId>, limit: usize
+    ) -> Result<Vec<Order>, StoreError>;
+    fn sku(shop: ShopId, id: SkuId) -> Result<Option<Sku>, StoreError>;
+    fn sku_by_code(shop: ShopId, code: &str) -> Result<Option<Sku>, StoreError>;
+    fn skus(shop: ShopId, after: Option<SkuId>, limit: usize) -> Result<Vec<Sku>, StoreError>;
+    fn products(shop: ShopId, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, StoreError>;
+    fn create_product(
+        shop: ShopId, product: NewProduct, source: Uuid, at: Timestamp
+    ) -> Result<Product, StoreError>;
+    fn import(
+        shop: ShopId, products: Vec<NewProduct>, source: Uuid, at: Timestamp
+    ) -> Result<ImportSummary, StoreError>;
+    fn patch_sku(shop: ShopId, id: SkuId, patch: SkuPatch) -> Result<Option<Sku>, StoreError>;
+    fn change_stock(
+        shop: ShopId, id: SkuId, change: StockChange, source: Uuid, at: Timestamp
+    ) -> Result<Option<Sku>, StoreError>;
+    fn settings(shop: ShopId) -> Result<Option<ShopSettings>, StoreError>;
+    fn set_settings(shop: ShopId, settings: ShopSettings, at: Timestamp) -> Result<(), StoreError>;
+    fn cart_log(shop: ShopId, user: &UserId, after: u64, limit: usize) -> Result<CartLog, StoreError>;
+    fn price_cart(shop: ShopId, lines: Vec<(SkuId, u32, bool)>) -> Result<Cart, StoreError>;
+    fn add_address(shop: ShopId, user: &UserId, id: AddressId, address: Address) -> Result<(), StoreError>;
+    fn address(shop: ShopId, user: &UserId, id: AddressId) -> Result<Option<Address>, StoreError>;
+    fn addresses(shop: ShopId, user: &UserId) -> Result<Vec<(AddressId, Address)>, StoreError>;
+    fn delete_address(shop: ShopId, user: &UserId, id: AddressId) -> Result<bool, StoreError>;
+    fn service_keys() -> Result<Vec<ServiceKey>, StoreError>;
+    fn add_service_key(key: ServiceKey) -> Result<(), StoreError>;
+    fn revoke_service_keys(label: &str, at: Timestamp) -> Result<usize, StoreError>;
+    fn forget_refusals(before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+    fn check() -> Result<CheckReport, StoreError>;
+    fn ping() -> Result<(), StoreError>;
+
+    own {
+        async fn place(
+            &self,
+            shop: ShopId,
+            orders: Arc<Vec<PlaceOrder>>,
+            locking: Locking,
+        ) -> Result<Vec<Reply>, StoreError> {
+            let replies = self.store.place(shop, orders.clone(), locking).await?;
+            for (order, reply) in orders.iter().zip(&replies) {
+                self.take_out_soon(shop, order, reply);
+            }
+            Ok(replies)
+        }
+
+        async fn cart(&self, shop: ShopId, user: &UserId) -> Result<Cart, StoreError> {
+            let (lines, _) = self.read(shop, user).await?;
+            self.store.price_cart(shop, lines).await
+        }
+
+        async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError> {
+            match self.read(shop, user).await {
+                Ok((lines, seq)) => {
+                    let selected = lines.into_iter().filter(|line| line.2);
+                    let selected = selected.map(|(sku_id, count, _)| (sku_id, count)).collect();
+                    Ok(CartSnapshot::Elsewhere { seq, selected })
+                }
+                Err(Failed::Redis(Away(why))) => {
+                    tracing::warn!(%why, "a cart can't be read to be ordered");
+                    Ok(CartSnapshot::Unreachable)
+                }
+                Err(Failed::Store(error)) => Err(error),
+            }
+        }
+
+        async fn set_cart_line(
+            &self,
+            shop: ShopId,
+            user: &UserId,
+            sku: SkuId,
+            line: CartLineSetting,
+        ) -> Result<Option<Cart>, StoreError> {
+            if self.store.sku(shop, sku).await?.is_none() {
+                return Ok(None);
+            }
+            self.edit(shop, user, Edit::Set(sku, line)).await.map(Some)
+        }
+
+        async fn remove_cart_lines(
+            &self,
+            shop: ShopId,
+            user: &UserId,
+            sku: Option<SkuId>,
+        ) -> Result<Cart, StoreError> {
+            self.edit(shop, user, sku.map_or(Edit::RemoveAll, Edit::Remove)).await
+        }
+
+        async fn close(&self) {
+            self.store.close().await;
+            self.redis.close().await;
+        }
+    }
+}
