@@ -10,7 +10,13 @@ use crate::store_url::{Open, StoreUrl};
 #[derive(clap::Args)]
 pub struct Args {
     /// The store to check.
-    #[arg(long, env = "LASTUNIT_STORE", default_value = "sqlite:lastunit.db", value_name = "URL")]
+    #[arg(
+        long,
+        env = "LASTUNIT_STORE",
+        default_value = "sqlite:lastunit.db",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     store: StoreUrl,
 }
 

@@ -37,15 +37,27 @@ const CATALOGUE: &[(&str, &str, &[DemoSku])] = &[
     ("Tide table 1998", "Out of print, and out of stock.", &[("TIDES-1998", "Tide table 1998", 300, 0)]),
 ];
 
-/// Opens shop 1 with the demo catalogue, and says what it holds.
-pub async fn fill(store: &dyn Store) -> Result<String> {
-    let now = SystemSource.now();
-    let settings = ShopSettings {
+fn settings() -> Result<ShopSettings> {
+    Ok(ShopSettings {
         currency: Currency::new("GBP")?,
         freight: Amount::new(450)?,
         free_from: Some(Amount::new(5000)?),
-    };
-    store.set_settings(ShopId::FIRST, settings, now).await?;
+    })
+}
+
+/// Whether a store is empty, or was left half filled: by a server that is filling it now, or that was killed then.
+pub async fn is_wanted(store: &dyn Store) -> Result<bool> {
+    match store.settings(ShopId::FIRST).await? {
+        None => Ok(true),
+        Some(set) if set == settings()? => Ok(store.products(ShopId::FIRST, None, 1).await?.is_empty()),
+        Some(_) => Ok(false),
+    }
+}
+
+/// Opens shop 1 with the demo catalogue, and says what it holds.
+pub async fn fill(store: &dyn Store) -> Result<String> {
+    let now = SystemSource.now();
+    store.set_settings(ShopId::FIRST, settings()?, now).await?;
     let sku = |&(code, name, price, stock): &DemoSku| {
         Ok(NewSku { code: code.into(), name: name.into(), price: Amount::new(price)?, stock, on_sale: true })
     };

@@ -21,7 +21,13 @@ pub struct Args {
     /// The CSV file.
     file: PathBuf,
     /// Where the shop is kept; made if it isn't there.
-    #[arg(long, env = "LASTUNIT_STORE", default_value = "sqlite:lastunit.db", value_name = "URL")]
+    #[arg(
+        long,
+        env = "LASTUNIT_STORE",
+        default_value = "sqlite:lastunit.db",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     store: StoreUrl,
     /// The shop to import into.
     #[arg(long, env = "LASTUNIT_SHOP", default_value = "1", value_name = "ID")]

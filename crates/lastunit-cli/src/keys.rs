@@ -19,13 +19,25 @@ pub enum Command {
         #[arg(long, env = "LASTUNIT_ROLE", default_value = "shop", value_parser = role)]
         role: Role,
         /// The store it is for.
-        #[arg(long, env = "LASTUNIT_STORE", default_value = "sqlite:lastunit.db", value_name = "URL")]
+        #[arg(
+            long,
+            env = "LASTUNIT_STORE",
+            default_value = "sqlite:lastunit.db",
+            hide_env_values = true,
+            value_name = "URL"
+        )]
         store: StoreUrl,
     },
     /// List the labels and roles of all keys.
     List {
         /// The store they are for.
-        #[arg(long, env = "LASTUNIT_STORE", default_value = "sqlite:lastunit.db", value_name = "URL")]
+        #[arg(
+            long,
+            env = "LASTUNIT_STORE",
+            default_value = "sqlite:lastunit.db",
+            hide_env_values = true,
+            value_name = "URL"
+        )]
         store: StoreUrl,
     },
     /// Revoke every key of this label.
@@ -33,7 +45,13 @@ pub enum Command {
         /// What it is called.
         label: String,
         /// The store it is for.
-        #[arg(long, env = "LASTUNIT_STORE", default_value = "sqlite:lastunit.db", value_name = "URL")]
+        #[arg(
+            long,
+            env = "LASTUNIT_STORE",
+            default_value = "sqlite:lastunit.db",
+            hide_env_values = true,
+            value_name = "URL"
+        )]
         store: StoreUrl,
     },
 }

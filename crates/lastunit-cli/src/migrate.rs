@@ -1,6 +1,6 @@
 //! `lastunit migrate`: brings a schema up to date.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Result;
 
@@ -12,13 +12,21 @@ use crate::store_url::{Open, StoreUrl};
 #[derive(clap::Args)]
 pub struct Args {
     /// The store; a file is made if it isn't there.
-    #[arg(long, env = "LASTUNIT_STORE", default_value = "sqlite:lastunit.db", value_name = "URL")]
+    #[arg(
+        long,
+        env = "LASTUNIT_STORE",
+        default_value = "sqlite:lastunit.db",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     store: StoreUrl,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     // The store logs each migration that it applies.
-    tracing_subscriber::fmt().without_time().with_target(false).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(colours);
+    log.with_writer(std::io::stderr).init();
     let store = args.store.open(Open::Create).await?;
     store.close().await;
     println!("the schema of {} is up to date", args.store);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lastunit::{Config, Engine, Role, ShopId, Source, Store, Strategy, SystemSource, Timestamp};
+use lastunit::{Config, Engine, Role, Source, Store, Strategy, SystemSource, Timestamp};
 use lastunit_server::{Metrics, Server, ServerConfig};
 use tokio::{
     net::TcpListener,
@@ -30,10 +30,16 @@ pub struct Args {
     #[arg(long, env = "LASTUNIT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     listen: SocketAddr,
     /// Where the shop is kept: sqlite:FILE, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE.
-    #[arg(long, env = "LASTUNIT_STORE", default_value = "sqlite:lastunit.db", value_name = "URL")]
+    #[arg(
+        long,
+        env = "LASTUNIT_STORE",
+        default_value = "sqlite:lastunit.db",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     store: StoreUrl,
     /// Where carts are kept: store (with the orders), redis://HOST:PORT or redis+cluster://HOST:PORT,HOST:PORT.
-    #[arg(long, env = "LASTUNIT_CARTS", default_value = "store", value_name = "URL")]
+    #[arg(long, env = "LASTUNIT_CARTS", default_value = "store", hide_env_values = true, value_name = "URL")]
     carts: CartsUrl,
     /// Refuse a store whose schema isn't up to date, instead of changing it.
     #[arg(long, env = "LASTUNIT_NO_MIGRATE")]
@@ -105,9 +111,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     };
     let engine =
         Engine::start_observed(store.clone(), config, metrics.clone()).context("--strategy naive")?;
-    let contents = match store.settings(ShopId::FIRST).await? {
-        Some(_) => String::from("as it was"),
-        None => format!("was empty, and is filled with a demo catalogue: {}", demo::fill(&*store).await?),
+    let contents = match demo::is_wanted(&*store).await? {
+        false => String::from("as it was"),
+        true => format!("was empty, and is filled with a demo catalogue: {}", demo::fill(&*store).await?),
     };
     let new_key = service_key(&*store, args.service_key.as_deref()).await?;
 

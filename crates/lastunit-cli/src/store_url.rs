@@ -3,6 +3,10 @@
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use clap::{
+    builder::{TypedValueParser, ValueParserFactory},
+    error::ErrorKind,
+};
 use lastunit::Store;
 use lastunit_store::{
     MySqlStore, PostgresStore, RedisCarts, RedisConfig, RemoteConfig, SqliteConfig, SqliteStore,
@@ -72,16 +76,61 @@ fn remote_config(text: &str) -> Result<(String, RemoteConfig), String> {
     Ok((url, config))
 }
 
-/// An address that may be shown: a password in it is not.
+/// An address that may be shown: a password in it is not, wherever it stands. What is before the last `@` may be one
+/// that isn't encoded.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let authority = rest.find(['/', '?']).unwrap_or(rest.len());
-    match rest[..authority].rsplit_once('@') {
-        Some((user, host)) => {
-            let user = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}@{host}{}", &rest[authority..])
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let shown = match rest.rsplit_once('@') {
+        Some((user, host)) => format!("{}@{host}", user.split(':').next().unwrap_or_default()),
+        None => rest.to_owned(),
+    };
+    let shown = match shown.split_once('?') {
+        Some((address, parameters)) => {
+            let shown = |parameter: &str| match parameter.split_once('=') {
+                Some(("password", _)) => "password=…".to_owned(),
+                _ => parameter.to_owned(),
+            };
+            format!("{address}?{}", parameters.split('&').map(shown).collect::<Vec<_>>().join("&"))
         }
-        None => url.into(),
+        None => shown,
+    };
+    if scheme.is_empty() { shown } else { format!("{scheme}://{shown}") }
+}
+
+/// Reads an address on the command line; a wrong one isn't repeated as it was given.
+#[derive(Clone)]
+pub struct Address<T>(std::marker::PhantomData<fn() -> T>);
+
+impl<T: FromStr<Err = String> + Clone + Send + Sync + 'static> TypedValueParser for Address<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<T, clap::Error> {
+        let parsed = value.to_str().ok_or_else(|| "it has to be UTF-8".to_owned()).and_then(str::parse);
+        parsed.map_err(|why| {
+            let option = arg.map(ToString::to_string).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{option}: {why}\n")).with_cmd(command)
+        })
+    }
+}
+
+impl ValueParserFactory for StoreUrl {
+    type Parser = Address<Self>;
+
+    fn value_parser() -> Address<Self> {
+        Address(std::marker::PhantomData)
+    }
+}
+
+impl ValueParserFactory for CartsUrl {
+    type Parser = Address<Self>;
+
+    fn value_parser() -> Address<Self> {
+        Address(std::marker::PhantomData)
     }
 }
 

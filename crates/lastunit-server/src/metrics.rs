@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lastunit::{Observer, Outcome, Refusal, Rejection, Reply};
+use lastunit::{Observer, Outcome, Refusal, Rejection, Reply, StoreError};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -25,6 +25,7 @@ pub struct Metrics {
     placed: Counter,
     replayed: Counter,
     retried: Counter,
+    gave_up: Counter,
     refused: Family<Reason, Counter>,
     batch_size: Histogram,
     commit_seconds: Histogram,
@@ -60,6 +61,7 @@ impl Metrics {
             placed: Counter::default(),
             replayed: Counter::default(),
             retried: Counter::default(),
+            gave_up: Counter::default(),
             refused: Family::default(),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: seconds(),
@@ -79,6 +81,11 @@ impl Metrics {
         all.register("orders_refused", "Attempts decided against, by reason", self.refused.clone());
         all.register("orders_replayed", "Answers given again for their key", self.replayed.clone());
         all.register("transactions_retried", "Transactions tried again", self.retried.clone());
+        all.register(
+            "transactions_given_up",
+            "Transactions that came to nothing, with all of their orders",
+            self.gave_up.clone(),
+        );
         all.register("batch_size", "Orders decided in one transaction", self.batch_size.clone());
         all.register_with_unit(
             "commit",
@@ -162,6 +169,13 @@ impl Observer for Metrics {
     fn retried(&self) {
         self.retried.inc();
     }
+
+    fn gave_up(&self, error: &StoreError) {
+        if *error != StoreError::NoSuchShop {
+            self.gave_up.inc();
+            tracing::warn!(%error, "a transaction came to nothing");
+        }
+    }
 }
 
 const REASONS: [&str; 9] = [
@@ -219,6 +233,8 @@ mod tests {
         let again = Reply { outcome: Outcome::Refused(Refusal::EmptyCart), replayed: true };
         metrics.committed(&[refused(Refusal::CartChanged), again], Duration::from_millis(3));
         metrics.retried();
+        metrics.gave_up(&StoreError::Conflict);
+        metrics.gave_up(&StoreError::NoSuchShop);
         metrics.answered("POST", "/v1/orders", "2xx", Duration::from_millis(1));
         let _request = metrics.request_begins();
         drop(metrics.connection_begins());
@@ -228,6 +244,7 @@ mod tests {
             "lastunit_orders_refused_total{reason=\"cart_changed\"} 1",
             "lastunit_orders_replayed_total 1",
             "lastunit_transactions_retried_total 1",
+            "lastunit_transactions_given_up_total 1",
             "lastunit_batch_size_sum 2.0",
             "lastunit_commit_seconds_count 1",
             "lastunit_queue_depth 5",

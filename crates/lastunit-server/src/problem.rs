@@ -152,7 +152,7 @@ impl Problem {
     }
 
     pub(crate) fn unavailable() -> Self {
-        let detail = "The database didn't answer in time. Wait as long as Retry-After says, then send the same \
+        let detail = "What it needs didn't answer in time. Wait as long as Retry-After says, then send the same \
             request again, with the same Idempotency-Key if it had one.";
         Self::new(Code::StoreUnavailable, detail)
     }

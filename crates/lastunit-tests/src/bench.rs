@@ -262,7 +262,8 @@ impl Bench {
 
     /// Cancels an order.
     pub async fn cancel(&self, user: &str, id: OrderId) -> CancelOutcome {
-        self.next_engine().cancel(ShopId::FIRST, &buyer(user), id).await.expect("a cancel")
+        let (engine, user) = (self.next_engine(), buyer(user));
+        surely(|| engine.cancel(ShopId::FIRST, &user, id)).await
     }
 
     /// Places all of these at once, each from a task of its own; the replies are in the same order.
@@ -312,19 +313,37 @@ fn start(store: Arc<dyn Store>, strategy: Strategy, source: &Arc<TickingSource>)
     Engine::start(store, config).expect("an allowed strategy")
 }
 
-/// Does what a client does: sends the same request again while there is no answer.
-pub(crate) async fn surely<F>(mut place: impl FnMut() -> F) -> Reply
+/// Does what a client does: sends the same request again while it is told to come back later.
+pub(crate) async fn surely<T, E, F>(mut call: impl FnMut() -> F) -> T
 where
-    F: Future<Output = Result<Reply, PlaceError>>,
+    E: Later + std::fmt::Debug,
+    F: Future<Output = Result<T, E>>,
 {
     for _ in 0..10 {
-        match place().await {
-            Ok(reply) => return reply,
-            Err(PlaceError::Unavailable) => {}
+        match call().await {
+            Ok(answer) => return answer,
+            Err(later) if later.is_later() => {}
             Err(other) => panic!("no answer: {other:?}"),
         }
     }
     panic!("no answer in 10 calls");
+}
+
+/// An error that may say: later.
+pub(crate) trait Later {
+    fn is_later(&self) -> bool;
+}
+
+impl Later for PlaceError {
+    fn is_later(&self) -> bool {
+        *self == Self::Unavailable
+    }
+}
+
+impl Later for StoreError {
+    fn is_later(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
 }
 
 /// A request under construction.

@@ -85,6 +85,7 @@ pub fn properties() -> Vec<Property> {
         ],
         engine: [
             a_batch_takes_all_that_wait_in_one_transaction,
+            an_order_that_waited_too_long_is_turned_away,
             orders_of_several_shops_wait_in_one_queue,
         ],
     };

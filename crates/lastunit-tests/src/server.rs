@@ -3,6 +3,7 @@
 
 mod client;
 mod contract;
+pub mod load;
 mod process;
 mod raw;
 mod shop;

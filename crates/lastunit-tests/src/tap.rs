@@ -117,6 +117,10 @@ macro_rules! pass_on {
                 self.place_or_fail(shop, orders, locking).await
             }
 
+            fn gathers(&self) -> bool {
+                self.inner.gathers()
+            }
+
             $(async fn $name(&self, $($arg: $type),*) -> $result {
                 self.inner.$name($($arg),*).await
             })*

@@ -89,6 +89,10 @@ pub struct Config {
     pub max_batch: NonZeroUsize,
     /// How often a transaction is tried in all.
     pub max_tries: u32,
+    /// How long after its start a transaction is still tried again.
+    pub try_again_for: Duration,
+    /// How long an order may wait for its turn; then it is turned away, as if the queue had been full.
+    pub max_wait: Duration,
     /// Time, ids, jitter.
     pub source: Arc<dyn Source>,
 }
@@ -101,6 +105,8 @@ impl Default for Config {
             max_waiting: NonZeroUsize::new(4096).expect("not zero"),
             max_batch: NonZeroUsize::new(512).expect("not zero"),
             max_tries: 5,
+            try_again_for: Duration::from_secs(3),
+            max_wait: Duration::from_secs(5),
             source: Arc::new(SystemSource),
         }
     }
@@ -110,7 +116,7 @@ impl Default for Config {
 /// and tells.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
-    /// Too many orders wait already, or the engine is stopping.
+    /// Too many orders wait already, or this one has waited too long, or the engine is stopping.
     #[error("too many orders are waiting")]
     Overloaded,
     /// The store didn't answer or can't write, or others were faster at every try.
@@ -141,6 +147,8 @@ pub trait Observer: Send + Sync + 'static {
     fn committed(&self, _replies: &[Reply], _took: Duration) {}
     /// A transaction is tried again.
     fn retried(&self) {}
+    /// A transaction came to nothing, and those who wait for it are told to come back later.
+    fn gave_up(&self, _error: &StoreError) {}
 }
 
 struct NoObserver;
@@ -161,6 +169,7 @@ struct Placer {
     store: Arc<dyn Store>,
     locking: Locking,
     max_tries: u32,
+    try_again_for: Duration,
     source: Arc<dyn Source>,
     observer: Arc<dyn Observer>,
     retries: AtomicU64,
@@ -175,6 +184,7 @@ struct Queue {
 
 struct Waiting {
     order: PlaceOrder,
+    since: Instant,
     reply: oneshot::Sender<Result<Reply, PlaceError>>,
 }
 
@@ -197,6 +207,7 @@ impl Engine {
             store,
             locking: config.strategy.locking(),
             max_tries: config.max_tries.max(1),
+            try_again_for: config.try_again_for,
             source: config.source.clone(),
             observer,
             retries: AtomicU64::new(0),
@@ -210,10 +221,10 @@ impl Engine {
         let queue = max_batch.map(|max_batch| -> std::io::Result<_> {
             let (waiting, orders) = mpsc::channel(max_waiting);
             let (ends, ended) = oneshot::channel();
-            let (placer, runtime) = (placer.clone(), Handle::current());
+            let (placer, runtime, max_wait) = (placer.clone(), Handle::current(), config.max_wait);
             // A thread of its own: as a task it would wait behind those of the buyers, and all of them for it.
             std::thread::Builder::new().name("lastunit-engine".into()).spawn(move || {
-                runtime.block_on(work(placer, orders, max_batch));
+                runtime.block_on(work(placer, orders, max_batch, max_wait));
                 ends.send(()).ok();
             })?;
             Ok(Arc::new(Queue { waiting: Mutex::new(Some(waiting)), ended: Mutex::new(Some(ended)) }))
@@ -228,9 +239,12 @@ impl Engine {
     pub async fn place(&self, request: PlaceRequest) -> Result<Reply, PlaceError> {
         let cart = match request.basket {
             Basket::Lines(_) => CartSnapshot::NOT_NEEDED,
-            Basket::Cart => {
-                self.placer.store.cart_snapshot(request.shop, &request.user).await.map_err(place_error)?
-            }
+            Basket::Cart => self
+                .placer
+                .store
+                .cart_snapshot(request.shop, &request.user)
+                .await
+                .map_err(|error| self.placer.give_up(error))?,
         };
         let fingerprint = request.fingerprint();
         let placed_at = self.config.source.now();
@@ -253,9 +267,10 @@ impl Engine {
             return replies.pop().ok_or_else(|| PlaceError::Internal("a store gave no reply".into()));
         };
         let (reply, answer) = oneshot::channel();
+        let since = Instant::now();
         let accepted = {
             let waiting = queue.waiting.lock().expect("never poisoned: nothing panics while it is held");
-            waiting.as_ref().is_some_and(|waiting| waiting.try_send(Waiting { order, reply }).is_ok())
+            waiting.as_ref().is_some_and(|waiting| waiting.try_send(Waiting { order, since, reply }).is_ok())
         };
         if !accepted {
             return Err(PlaceError::Overloaded);
@@ -319,16 +334,32 @@ impl Engine {
 /// The worker of `queue` and `batched`: everything that is waiting, up to `max_batch`, in one transaction a shop.
 ///
 /// A batch's buyers are told only when the next batch is on its way to the store, if one is waiting: telling them
-/// takes time, in which the store would have nothing to do.
-async fn work(placer: Arc<Placer>, mut orders: mpsc::Receiver<Waiting>, max_batch: usize) {
+/// takes time, in which the store would have nothing to do. So two halves of the buyers take turns. Where a transaction
+/// costs much however few orders are in it ([`Store::gathers`]), one batch of all of them is better: they are told
+/// first, and given a moment to come back.
+async fn work(
+    placer: Arc<Placer>,
+    mut orders: mpsc::Receiver<Waiting>,
+    max_batch: usize,
+    max_wait: Duration,
+) {
     let mut batch = Vec::with_capacity(max_batch);
     let mut done = Answers::default();
+    let mut gathering = placer.store.gathers().then(Gathering::default);
     loop {
-        if orders.is_empty() {
+        if orders.is_empty() || gathering.is_some() {
             done.tell();
         }
+        let waiting = orders.len();
         if orders.recv_many(&mut batch, max_batch).await == 0 {
             break;
+        }
+        if let Some(gathering) = &mut gathering {
+            gathering.gather(&mut orders, &mut batch, waiting, max_batch).await;
+        }
+        // While the store hung, say: whoever waits behind many that time out one after the other is told so.
+        for waiting in batch.extract_if(.., |waiting| waiting.since.elapsed() > max_wait) {
+            drop(waiting.reply.send(Err(PlaceError::Overloaded)));
         }
         while !batch.is_empty() {
             let shop = batch[0].order.request.shop;
@@ -338,6 +369,9 @@ async fn work(placer: Arc<Placer>, mut orders: mpsc::Receiver<Waiting>, max_batc
             let (of_shop, buyers): (Vec<PlaceOrder>, Vec<_>) =
                 of_shop.into_iter().map(|waiting| (waiting.order, waiting.reply)).unzip();
 
+            if let Some(gathering) = &mut gathering {
+                gathering.placing(buyers.len());
+            }
             let mut placing = pin!(placer.place(shop, of_shop));
             let begun = poll_fn(|context| Poll::Ready(placing.as_mut().poll(context))).await;
             done.tell();
@@ -349,6 +383,54 @@ async fn work(placer: Arc<Placer>, mut orders: mpsc::Receiver<Waiting>, max_batc
         }
     }
     done.tell();
+}
+
+/// Waits a moment for the buyers of the last batch, as long as they do come back.
+#[derive(Default)]
+struct Gathering {
+    last_batch: usize,
+    begun: Option<Instant>,
+    /// Batches that are still to go without a wait, since the last one was in vain.
+    without: u32,
+}
+
+impl Gathering {
+    /// After a wait in vain, so many batches go without.
+    const WITHOUT: u32 = 16;
+
+    fn placing(&mut self, orders: usize) {
+        (self.last_batch, self.begun) = (orders, Some(Instant::now()));
+    }
+
+    /// Adds to the batch until it has those who waited and as many as were just told, or until half the time of the last
+    /// batch has passed.
+    async fn gather(
+        &mut self,
+        orders: &mut mpsc::Receiver<Waiting>,
+        batch: &mut Vec<Waiting>,
+        waiting: usize,
+        max_batch: usize,
+    ) {
+        let expected = (waiting + std::mem::take(&mut self.last_batch)).min(max_batch);
+        let Some(begun) = self.begun.take() else { return };
+        if self.without > 0 {
+            self.without -= 1;
+            return;
+        }
+        let until = tokio::time::Instant::now() + begun.elapsed() / 2;
+        while batch.len() < expected {
+            let room = expected - batch.len();
+            match tokio::time::timeout_at(until, orders.recv_many(batch, room)).await {
+                Ok(1..) => {}
+                // All have come that will: the engine drains.
+                Ok(0) => return,
+                Err(_) => {
+                    self.without = Self::WITHOUT;
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// What became of a batch, and who is to be told.
@@ -394,31 +476,35 @@ impl Placer {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        let begun = Instant::now();
         let mut tries = 1;
         loop {
             match transaction().await {
                 Ok(value) => return Ok(value),
-                Err(StoreError::Conflict | StoreError::CommitUnknown(_)) if tries < self.max_tries => {
+                Err(StoreError::Conflict | StoreError::CommitUnknown(_))
+                    if tries < self.max_tries && begun.elapsed() < self.try_again_for =>
+                {
                     self.retries.fetch_add(1, Ordering::Relaxed);
                     self.observer.retried();
                     let limit = Duration::from_millis(1 << tries.min(8));
                     tokio::time::sleep(self.source.jitter(limit)).await;
                     tries += 1;
                 }
-                Err(error) => return Err(place_error(error)),
+                Err(error) => return Err(self.give_up(error)),
             }
         }
     }
-}
 
-fn place_error(error: StoreError) -> PlaceError {
-    match error {
-        StoreError::Conflict | StoreError::CommitUnknown(_) | StoreError::Unavailable(_) => {
-            PlaceError::Unavailable
-        }
-        StoreError::NoSuchShop => PlaceError::NoSuchShop,
-        StoreError::Clash(text) | StoreError::Unusable(text) | StoreError::Internal(text) => {
-            PlaceError::Internal(text)
+    fn give_up(&self, error: StoreError) -> PlaceError {
+        self.observer.gave_up(&error);
+        match error {
+            StoreError::Conflict | StoreError::CommitUnknown(_) | StoreError::Unavailable(_) => {
+                PlaceError::Unavailable
+            }
+            StoreError::NoSuchShop => PlaceError::NoSuchShop,
+            StoreError::Clash(text) | StoreError::Unusable(text) | StoreError::Internal(text) => {
+                PlaceError::Internal(text)
+            }
         }
     }
 }

@@ -310,6 +310,10 @@ pub trait Store: Send + Sync + 'static {
     /// Whether it answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// Whether a transaction costs much however few orders are in it, because it is made of round trips: then it is
+    /// worth a moment to gather more of them.
+    fn gathers(&self) -> bool;
+
     /// Finishes what was accepted and closes; later calls are [`StoreError::Unavailable`].
     async fn close(&self);
 }

@@ -39,7 +39,7 @@ pub struct Args {
     folder: PathBuf,
     /// A server to measure instead of SQLite: postgres://USER@HOST/DATABASE or mysql://…, whose user may make
     /// databases. Each run makes one, and drops it.
-    #[arg(long, env = "LASTUNIT_SERVER", value_name = "URL")]
+    #[arg(long, env = "LASTUNIT_SERVER", hide_env_values = true, value_name = "URL")]
     server: Option<StoreUrl>,
     /// Measure instead what an order costs as the database grows: at 1,000 orders, and at each power of ten up to
     /// this; and with 1,000 to 1,000,000 SKUs.

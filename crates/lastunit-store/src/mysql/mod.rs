@@ -49,7 +49,9 @@ impl MySql {
         let mut session = self.begin(Access::Read).await?;
         let work = async {
             let before = place::read_before(&mut session, shop, orders).await?;
-            session.begin_to_write().await?;
+            if before.undecided(orders).next().is_some() {
+                session.begin_to_write().await?;
+            }
             let stock = place::read_stock(&mut session, shop, orders, &before, true).await?;
             let (seen, _) = place::seen(before, stock);
             let decision = decide(orders, seen);

@@ -25,7 +25,7 @@ pub(super) struct Before {
 
 impl Before {
     /// The orders that are still to be decided.
-    fn undecided<'a>(&self, batch: &'a [PlaceOrder]) -> impl Iterator<Item = (usize, &'a PlaceOrder)> {
+    pub fn undecided<'a>(&self, batch: &'a [PlaceOrder]) -> impl Iterator<Item = (usize, &'a PlaceOrder)> {
         batch.iter().enumerate().filter(|(at, _)| self.orders[*at].kept.is_none())
     }
 }

@@ -161,6 +161,11 @@ pub(super) fn connections(url: &str, config: &RemoteConfig) -> Result<Connection
     if opts.db_name().is_none() {
         return Err(unusable("it names no database (mysql://user:password@host:port/database)".into()));
     }
+    if opts.ssl_opts().is_some() {
+        let text = "require_ssl: this Lastunit speaks no TLS to MySQL; leave it out over a network that you trust, or \
+                    use a local proxy that adds TLS";
+        return Err(StoreError::Unusable(text.into()));
+    }
     let opts = OptsBuilder::from_opts(opts)
         .client_found_rows(true)
         .tcp_nodelay(true)

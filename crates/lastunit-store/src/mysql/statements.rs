@@ -41,7 +41,8 @@ pub(super) static MAKE_CARTS: Batched = Batched::new(|users| {
 pub(super) static LOCK_CARTS: Batched = Batched::new(|users| {
     let users = list(users);
     format!(
-        "SELECT user_id, seq FROM cart_head WHERE shop_id = $1 AND user_id IN ({users}) ORDER BY user_id FOR UPDATE"
+        "SELECT user_id, seq FROM cart_head FORCE INDEX (PRIMARY)
+         WHERE shop_id = $1 AND user_id IN ({users}) ORDER BY user_id FOR UPDATE"
     )
 });
 pub(super) static CART_LINES: Batched = Batched::new(cart_lines);
@@ -121,7 +122,8 @@ fn skus(ids: usize) -> String {
 fn cart_lines(users: usize) -> String {
     let users = list(users);
     format!(
-        "SELECT user_id, sku_id, count, selected FROM cart_line WHERE shop_id = $1 AND user_id IN ({users})"
+        "SELECT user_id, sku_id, count, selected FROM cart_line FORCE INDEX (PRIMARY)
+         WHERE shop_id = $1 AND user_id IN ({users})"
     )
 }
 
@@ -146,9 +148,9 @@ fn ids_of_pairs(pairs: usize) -> String {
     (0..pairs).map(|at| format!("${}", at * 2 + 2)).collect::<Vec<_>>().join(", ")
 }
 
-/// A statement as MariaDB and MySQL take it: parameters are question marks, each for one value, and an UPDATE is told
-/// to find its rows by primary key. In a small table another index looks as good, and who locks its entry before the
-/// row waits for whoever has the row, and he for him.
+/// A statement as MariaDB and MySQL take it: parameters are question marks, each for one value, and an UPDATE or a
+/// DELETE is told to find its rows by primary key. In a small table another index looks as good, or no index at all;
+/// then others' rows are locked as well, or an index's entry before its row: and two wait for each other.
 pub(super) struct Dialect {
     pub sql: String,
     /// Which value each question mark stands for, from 0.
@@ -162,9 +164,14 @@ impl Dialect {
         let mut order = Vec::new();
         let mut quote = None;
         let mut rest = sql.trim_start();
-        if let Some((table, behind)) = rest.strip_prefix("UPDATE ").and_then(|rest| rest.split_once(' ')) {
-            translated = format!("UPDATE {table} FORCE INDEX (PRIMARY) ");
-            rest = behind;
+        for (verb, found_by_key) in [("UPDATE ", "UPDATE "), ("DELETE FROM ", "DELETE $ FROM ")] {
+            if let Some((table, behind)) =
+                rest.strip_prefix(verb).and_then(|rest| rest.split_once(char::is_whitespace))
+            {
+                translated = format!("{}{table} FORCE INDEX (PRIMARY) ", found_by_key.replace('$', table));
+                rest = behind;
+                break;
+            }
         }
         while let Some(next) = rest.chars().next() {
             let (_, behind) = rest.split_at(next.len_utf8());
@@ -268,6 +275,8 @@ mod tests {
             r#"UPDATE t FORCE INDEX (PRIMARY) SET "a$1" = ?, b = '$1''$2', é = ? WHERE c = ? AND d = '€' AND e = ?"#
         );
         assert_eq!(dialect.order, [1, 9, 1, 0]);
+        let delete = Dialect::of("DELETE FROM t\n WHERE a = $1");
+        assert_eq!(delete.sql, "DELETE t FROM t FORCE INDEX (PRIMARY)  WHERE a = ?");
     }
 
     #[test]

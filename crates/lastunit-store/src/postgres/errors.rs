@@ -62,21 +62,22 @@ impl From<Failure> for StoreError {
     }
 }
 
-/// A statement was prepared on another connection (behind a pooler), or for tables that have been altered since.
+/// A statement was prepared for tables that have been altered since, or on another connection.
 fn is_stale_statement(code: &SqlState) -> bool {
-    [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT, SqlState::FEATURE_NOT_SUPPORTED]
-        .contains(code)
+    *code == SqlState::FEATURE_NOT_SUPPORTED || is_on_another_connection(code)
+}
+
+/// Behind a pooler, what was prepared may be somebody else's.
+fn is_on_another_connection(code: &SqlState) -> bool {
+    [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code)
 }
 
 /// What went wrong, with its code and its cause; tokio-postgres leaves both out.
 pub(super) fn text_of(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), std::error::Error::source(error)) {
         (Some(error), _) => {
-            let hint = if is_stale_statement(error.code()) {
-                " (behind a pooler of transactions, prepared statements have to be off)"
-            } else {
-                ""
-            };
+            let pooler = " (behind a pooler of transactions, prepared statements have to be off)";
+            let hint = if is_on_another_connection(error.code()) { pooler } else { "" };
             format!("PostgreSQL: {} ({}){hint}", error.message(), error.code().code())
         }
         (None, Some(cause)) => format!("PostgreSQL: {error}: {cause}"),

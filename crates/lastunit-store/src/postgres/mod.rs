@@ -58,6 +58,21 @@ pub struct Postgres {
     config: RemoteConfig,
 }
 
+/// The statements of an order's path are planned once a connection. What they join is bounded, and joined by hash: a
+/// nested loop, which looks best while a table is new, would compare each row with each.
+const FOR_ORDERS: &str = "SET LOCAL enable_seqscan = off;
+                          SET LOCAL enable_nestloop = off;
+                          SET LOCAL enable_mergejoin = off;
+                          SET LOCAL plan_cache_mode = force_generic_plan;
+                          SET LOCAL jit = off;";
+
+/// All but the check finds its rows by an index. While a table is small, reading all of it looks cheaper to the planner,
+/// and a statement's plan outlives that.
+const BY_INDEX: &str = "SET LOCAL enable_seqscan = off;
+                        SET LOCAL enable_hashjoin = off;
+                        SET LOCAL enable_mergejoin = off;
+                        SET LOCAL jit = off;";
+
 /// How transactions begin. All settings are the transaction's own: behind a pooler, the next one may have another
 /// connection.
 struct Begins {
@@ -66,48 +81,37 @@ struct Begins {
     check: Arc<str>,
     write: Arc<str>,
     import: Arc<str>,
-    place: Arc<str>,
+    orders: Arc<str>,
     /// A snapshot would not let it lose updates.
     naive: Arc<str>,
 }
 
 impl Begins {
     fn new(config: &RemoteConfig) -> Self {
-        let begin = |access: Access, isolation: Isolation| {
+        let begin_with = |access: Access, isolation: Isolation, plans: &str| {
+            let mode = if access.writes() { "READ WRITE" } else { "READ ONLY" };
+            let isolation = isolation.as_str().replace('_', " ");
             // The last limit is for a server of Lastunit that is gone without a word, and leaves locks behind.
-            format!(
-                "BEGIN ISOLATION LEVEL {} {};
-                 SET LOCAL lock_timeout = {};
+            let limits = format!(
+                "SET LOCAL lock_timeout = {};
                  SET LOCAL statement_timeout = {};
                  SET LOCAL idle_in_transaction_session_timeout = {};",
-                isolation.as_str().replace('_', " "),
-                if access.writes() { "READ WRITE" } else { "READ ONLY" },
                 config.lock_timeout.as_millis(),
                 access.timeout(config).as_millis(),
                 config.transaction_timeout.as_millis(),
-            )
+            );
+            format!("BEGIN ISOLATION LEVEL {isolation} {mode}; {limits} {plans}")
         };
-        // An order finds all its rows by primary key. While a table is small, reading all of it looks cheaper to the
-        // planner, and a statement's plan outlives that.
-        let place = |isolation| {
-            format!(
-                "{}
-                 SET LOCAL enable_seqscan = off;
-                 SET LOCAL enable_hashjoin = off;
-                 SET LOCAL enable_mergejoin = off;
-                 SET LOCAL jit = off;",
-                begin(Access::Write, isolation)
-            )
-        };
+        let begin = |access, isolation| begin_with(access, isolation, BY_INDEX);
         let isolation = config.isolation;
         Self {
             read: begin(Access::Read, Isolation::ReadCommitted).into(),
             snapshot: begin(Access::Snapshot, Isolation::RepeatableRead).into(),
-            check: begin(Access::Check, Isolation::RepeatableRead).into(),
+            check: begin_with(Access::Check, Isolation::RepeatableRead, "").into(),
             write: begin(Access::Write, isolation).into(),
             import: begin(Access::Import, isolation).into(),
-            place: place(isolation).into(),
-            naive: place(Isolation::ReadCommitted).into(),
+            orders: begin_with(Access::Write, isolation, FOR_ORDERS).into(),
+            naive: begin_with(Access::Write, Isolation::ReadCommitted, FOR_ORDERS).into(),
         }
     }
 }
@@ -149,7 +153,7 @@ impl Database for Postgres {
         orders: Arc<Vec<PlaceOrder>>,
         locking: Locking,
     ) -> Result<Vec<Reply>, StoreError> {
-        let begin = if locking == Locking::None { &self.begins.naive } else { &self.begins.place };
+        let begin = if locking == Locking::None { &self.begins.naive } else { &self.begins.orders };
         let mut session = self.session(Access::Write, begin).await?;
         match place::place(&mut session, shop, &orders, locking).await {
             Ok(placed) => {
@@ -169,6 +173,18 @@ impl Database for Postgres {
 
     fn turns_away(&self, locking: Locking) -> bool {
         self.config.isolation != Isolation::ReadCommitted && locking != Locking::None
+    }
+
+    /// Until PostgreSQL has counted the rows by itself, a minute later, it would look for a SKU by the wrong index.
+    async fn imported(&self) {
+        let analyzed = async {
+            let connection = self.pool.get().await.map_err(|error| error.to_string())?;
+            connection.client.batch_execute("ANALYZE product, sku").await.map_err(|error| text_of(&error))
+        };
+        let analyzed = timeout(self.config.transaction_timeout, analyzed).await;
+        if let Ok(Err(error)) = analyzed {
+            tracing::warn!("PostgreSQL couldn't count the imported rows: {error}");
+        }
     }
 
     async fn close(&self) {

@@ -99,8 +99,12 @@ fn is_doubt(notice: &DbError) -> bool {
     notice.parsed_severity() == Some(Severity::Warning) && *notice.code() == SqlState::WARNING
 }
 
-/// Throws a connection away without a goodbye, for which the server may have no ear.
+/// Throws a connection away without a goodbye, for which the server may have no ear; and those that wait in the pool,
+/// which may be as dead: the next call would find out no sooner than this one did.
 pub(super) fn throw_away(connection: Object<Connections>) {
+    if let Some(pool) = Object::pool(&connection) {
+        pool.retain(|_, _| false);
+    }
     Object::take(connection).driver.abort();
 }
 

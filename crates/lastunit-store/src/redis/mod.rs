@@ -217,6 +217,10 @@ macro_rules! pass_on {
         impl Store for RedisCarts {
             $($own)*
 
+            fn gathers(&self) -> bool {
+                self.store.gathers()
+            }
+
             $(async fn $name(&self, $($arg: $type),*) -> $result {
                 self.store.$name($($arg),*).await
             })*

@@ -86,6 +86,9 @@ pub trait Database: Send + Sync + 'static {
         false
     }
 
+    /// Lets the planner know of many rows that came at once; nobody waits for it in vain.
+    async fn imported(&self) {}
+
     /// Closes all connections; the store has waited for what was under way, and lets no more begin.
     async fn close(&self);
 }

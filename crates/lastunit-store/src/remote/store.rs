@@ -326,9 +326,13 @@ impl<D: Database> Store for RemoteStore<D> {
         source: Uuid,
         at: Timestamp,
     ) -> Result<ImportSummary, StoreError> {
-        edit!(self, Access::Import, shop, CATALOGUE, |session, _| {
+        let imported = edit!(self, Access::Import, shop, CATALOGUE, |session, _| {
             catalogue::import(session, shop, &products, source, at)
-        })
+        });
+        if imported.is_ok() {
+            self.database.imported().await;
+        }
+        imported
     }
 
     async fn patch_sku(&self, shop: ShopId, id: SkuId, patch: SkuPatch) -> Result<Option<Sku>, StoreError> {
@@ -470,6 +474,10 @@ impl<D: Database> Store for RemoteStore<D> {
 
     async fn check(&self) -> Result<CheckReport, StoreError> {
         transaction!(self, Access::Check, |session| invariants::check(session))
+    }
+
+    fn gathers(&self) -> bool {
+        true
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -428,6 +428,10 @@ impl Store for SqliteStore {
         self.readers.read(invariants::check).await
     }
 
+    fn gathers(&self) -> bool {
+        false
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.writer.write(Commit::Shared, |_| Ok(())).await
     }

@@ -2,7 +2,7 @@
 
 use lastunit::*;
 
-use crate::{Bench, all_at_once, buyer};
+use crate::{Bench, all_at_once, buyer, surely};
 
 fn canceled(outcome: CancelOutcome) -> Order {
     match outcome {
@@ -17,7 +17,10 @@ pub async fn a_canceled_order_is_restocked_once(bench: &Bench) {
     bench.assert_counters(skus[0], 7, 3).await;
     let calls = (0..50).map(|_| {
         let engine = bench.next_engine();
-        async move { engine.cancel(ShopId::FIRST, &buyer("ada"), order.id).await.expect("an answer") }
+        async move {
+            let ada = buyer("ada");
+            surely(|| engine.cancel(ShopId::FIRST, &ada, order.id)).await
+        }
     });
     let expected = Order { status: OrderStatus::Canceled, ..order.clone() };
     for outcome in all_at_once(calls).await {

@@ -1,6 +1,6 @@
 //! The engine's own promises: a bounded queue, whole batches, tries that end, and no order lost on the way.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lastunit::*;
 
@@ -174,6 +174,24 @@ pub async fn a_batch_takes_all_that_wait_in_one_transaction(bench: &Bench) {
     }
     assert_eq!(tap.batches(), [1, 4, 2], "orders in each transaction");
     bench.assert_counters(sku, 0, 4).await;
+    bench.assert_holds().await;
+}
+
+/// While one transaction hangs, the orders behind it don't wait for ever.
+pub async fn an_order_that_waited_too_long_is_turned_away(bench: &Bench) {
+    let sku = bench.sku(500, 10).await;
+    let tap = Tap::closed(bench.store.clone());
+    let engine = engine(bench, &tap, |config| config.max_wait = Duration::from_millis(20));
+    let first = accept(engine.place(bench.ask("first").line(sku, 1).0)).await;
+    tap.entered().await;
+    let ask = bench.ask("ada").line(sku, 1);
+    let waiting = accept(engine.place(ask.0.clone())).await;
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    tap.open();
+    placed(&first.await.expect("it didn't wait"));
+    assert_eq!(waiting.await, Err(PlaceError::Overloaded));
+    assert!(!bench.place(&ask).await.replayed, "nothing was placed before");
+    bench.assert_counters(sku, 8, 2).await;
     bench.assert_holds().await;
 }
 

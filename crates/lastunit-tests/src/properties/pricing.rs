@@ -2,7 +2,7 @@
 
 use lastunit::*;
 
-use crate::{Bench, amount, buyer, only_line, placed};
+use crate::{Bench, amount, buyer, only_line, placed, surely};
 
 fn price(minor_units: i64) -> SkuPatch {
     SkuPatch { price: Some(amount(minor_units)), ..SkuPatch::default() }
@@ -81,7 +81,7 @@ pub async fn a_price_change_amid_orders_never_mixes_prices(bench: &Bench) {
     let store = bench.store.clone();
     let changing = async move {
         for minor_units in [501, 502, 503, 504, 505] {
-            store.patch_sku(ShopId::FIRST, sku, price(minor_units)).await.expect("a patch");
+            surely(|| store.patch_sku(ShopId::FIRST, sku, price(minor_units))).await;
         }
     };
     let changing = tokio::spawn(changing);
@@ -137,7 +137,7 @@ pub async fn expected_totals_hold_amid_price_changes(bench: &Bench) {
     let store = bench.store.clone();
     let changing = tokio::spawn(async move {
         for minor_units in (0..20).map(|at| 500 + at % 2) {
-            store.patch_sku(ShopId::FIRST, sku, price(minor_units)).await.expect("a patch");
+            surely(|| store.patch_sku(ShopId::FIRST, sku, price(minor_units))).await;
         }
     });
     let asks = (0..40).map(|at| bench.ask(&format!("buyer-{at}")).line(sku, 1).total(1500));

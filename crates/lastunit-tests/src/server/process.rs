@@ -67,21 +67,31 @@ impl Ran {
     }
 }
 
-/// A folder for one database, and the commands on it.
+/// A database, a folder to work in, and the commands on it.
 pub struct Database {
     folder: tempfile::TempDir,
+    store: String,
+    carts: String,
     served: AtomicUsize,
 }
 
 impl Default for Database {
+    /// A file in its folder.
     fn default() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), served: AtomicUsize::new(0) }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = format!("sqlite:{}", folder.path().join("shop.db").display());
+        Self { folder, store, carts: "store".into(), served: AtomicUsize::new(0) }
     }
 }
 
 impl Database {
     /// The admin's key of every server on it.
     pub const KEY: &str = "service-key-of-a-test-0123456789abcdef";
+
+    /// On other servers, by the addresses of its store and its carts.
+    pub fn at(store: impl Into<String>, carts: impl Into<String>) -> Self {
+        Self { store: store.into(), carts: carts.into(), ..Self::default() }
+    }
 
     /// A file in its folder.
     pub fn path(&self, name: &str) -> PathBuf {
@@ -95,8 +105,8 @@ impl Database {
                 command.env_remove(name);
             }
         }
-        let store = format!("sqlite:{}", self.path("shop.db").display());
-        command.args(args).env("LASTUNIT_STORE", store).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(args).env("LASTUNIT_STORE", &self.store).env("LASTUNIT_CARTS", &self.carts);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }
 
@@ -116,11 +126,17 @@ impl Database {
 
     /// Starts a server with this environment.
     pub async fn serve_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Process {
+        let started = self.try_to_serve(args, environment).await;
+        started.unwrap_or_else(|ran| panic!("the server ended before it listened: {ran:?}"))
+    }
+
+    /// Starts a server with this environment, or says what it left if it ended before it listened.
+    pub async fn try_to_serve(&self, args: &[&str], environment: &[(&str, &str)]) -> Result<Process, Ran> {
         let log = self.path(&format!("log-{}", self.served.fetch_add(1, Ordering::Relaxed)));
         let mut command = self.command(&["serve"]);
         command.args(args).env("LASTUNIT_LISTEN", "127.0.0.1:0").envs(environment.iter().copied());
         command.stdout(Stdio::piped()).stderr(File::create(&log).expect("a file for the log"));
-        tokio::task::spawn_blocking(move || Process::start(command, log)).await.expect("a server")
+        tokio::task::spawn_blocking(move || Process::start(command, log)).await.expect("no panic")
     }
 
     /// Asserts that every invariant holds; what the check prints.
@@ -140,15 +156,19 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(mut command: Command, log: PathBuf) -> Self {
+    fn start(mut command: Command, log: PathBuf) -> Result<Self, Ran> {
         let mut child = command.spawn().expect("the binary runs");
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut greeting = String::new();
         let address = loop {
             let begin = greeting.len();
             if out.read_line(&mut greeting).expect("text") == 0 {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                panic!("the server ended before it listened: {greeting}{said}");
+                let code = child.wait().expect("its end").code();
+                return Err(Ran {
+                    code,
+                    out: greeting,
+                    err: std::fs::read_to_string(&log).expect("the log"),
+                });
             }
             if let Some(address) = greeting[begin..].trim().strip_prefix("listening on http://") {
                 break address.parse().expect("an address");
@@ -156,7 +176,7 @@ impl Process {
         };
         // Read on: a pipe that nobody reads would fail what it still prints.
         std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
-        Self { child, log, address, greeting }
+        Ok(Self { child, log, address, greeting })
     }
 
     /// A client with [`Database::KEY`].

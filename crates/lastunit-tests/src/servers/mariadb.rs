@@ -54,6 +54,8 @@ impl MariaDb {
         let path =
             |name: &str| server.folder.join(name).into_os_string().into_string().expect("a path in UTF-8");
         let data = format!("--datadir={}", path("data"));
+        // A server that starts removes the temporary tables that it finds, whosever they are.
+        let temporary = format!("--tmpdir={}", path("data"));
         let (init_file, socket) = (path("init.sql"), path("data/socket"));
         fs::write(&init_file, INIT).expect("a file");
         let install = program("mariadb-install-db", PACKAGE, &[]);
@@ -62,13 +64,14 @@ impl MariaDb {
             &install,
             "--no-defaults",
             &data,
+            &temporary,
             normal,
             "--skip-test-db",
             "--skip-name-resolve",
         ]));
         let daemon = program("mariadbd", PACKAGE, &[]);
         let server = server.launch(free_port, |server| {
-            let mut line = words([&daemon, "--no-defaults", &data, "--bind-address=127.0.0.1"]);
+            let mut line = words([&daemon, "--no-defaults", &data, &temporary, "--bind-address=127.0.0.1"]);
             line.extend(words(["--skip-name-resolve", "--skip-log-bin"]));
             line.extend(words(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"]));
             line.push(format!("--port={}", server.port));
@@ -95,7 +98,6 @@ impl MariaDb {
         Self::start(&[
             ("innodb-flush-log-at-trx-commit", "0"),
             ("innodb-doublewrite", "0"),
-            ("innodb-print-all-deadlocks", "ON"),
             ("max-connections", "800"),
             ("innodb-snapshot-isolation", if snapshot_isolation { "ON" } else { "OFF" }),
         ])

@@ -1,8 +1,12 @@
 //! kill -9 amid orders, and what is there afterwards.
 
-use lastunit_tests::server::{Client, Database, HasId, order_of};
+use lastunit_tests::server::{
+    Client, Database, HasId,
+    load::{buyer_of, orders_in, sku, stock},
+    order_of,
+};
 
-use crate::load::{Told, buyer_of, order_until_gone, orders_in, sku, stock};
+use crate::load::{Told, order_until_gone};
 
 const ROUNDS: usize = 5;
 const STOCK: i64 = 1_000_000;

@@ -8,32 +8,8 @@ use std::{
     },
 };
 
-use lastunit_tests::server::{Client, Database, HasId, order_of, placing};
-use serde_json::json;
+use lastunit_tests::server::{Client, HasId, load::CLIENTS, order_of, placing};
 use tokio::{sync::Notify, task::JoinSet};
-
-/// Buyers that order at once.
-pub const CLIENTS: u64 = 64;
-
-/// A new SKU.
-pub async fn sku(admin: &Client, price: i64, stock: i64) -> i64 {
-    static NAMES: AtomicU64 = AtomicU64::new(0);
-    let name = format!("load-{}", NAMES.fetch_add(1, Ordering::Relaxed));
-    let product =
-        json!({"name": name, "skus": [{"code": name, "name": name, "price": price, "stock": stock}]});
-    let product = admin.post("/v1/admin/products", &product).await.is(201);
-    product["skus"][0]["id"].as_i64().expect("an id")
-}
-
-/// Units in stock.
-pub async fn stock(admin: &Client, sku: i64) -> i64 {
-    admin.get(&format!("/v1/skus/{sku}")).await.is(200)["stock"].as_i64().expect("a stock")
-}
-
-/// The buyer that uses a key.
-pub fn buyer_of(key: &str) -> &str {
-    key.split('/').next().expect("buyer/number")
-}
 
 /// What buyers were told of their keys.
 #[derive(Default)]
@@ -86,11 +62,4 @@ pub async fn order_until_gone(
     enough();
     buyers.join_all().await;
     std::mem::take(&mut *told.lock().expect("no panic"))
-}
-
-/// How many orders a check finds, all invariants holding.
-pub async fn orders_in(database: &Database) -> usize {
-    let report = database.assert_holds().await;
-    let count = report.split(": ").nth(1).and_then(|rest| rest.split(' ').next());
-    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{report}"))
 }

@@ -2,10 +2,12 @@
 
 use lastunit_tests::{
     all_at_once,
-    server::{Client, Database, order_of},
+    server::{
+        Client, Database,
+        load::{CLIENTS, sku},
+        order_of,
+    },
 };
-
-use crate::load::{CLIENTS, sku};
 
 /// Everybody orders one unit of 20, once; how many got one.
 async fn rush(admin: &Client) -> usize {

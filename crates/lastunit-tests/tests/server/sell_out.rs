@@ -5,11 +5,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use lastunit_tests::server::{Answer, Client, Database, Process, order_of, placing};
+use lastunit_tests::server::{
+    Answer, Client, Database, Process,
+    load::{CLIENTS, orders_in, sku, stock},
+    order_of, placing,
+};
 use serde_json::json;
 use tokio::task::JoinSet;
-
-use crate::load::{CLIENTS, orders_in, sku, stock};
 
 const ATTEMPTS: u64 = 5_000;
 const UNITS: i64 = 1_000;

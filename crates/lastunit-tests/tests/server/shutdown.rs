@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use lastunit_tests::server::{Call, Database, GUARD, HasId, Raw, Shop, order_of};
+use lastunit_tests::server::{
+    Call, Database, GUARD, HasId, Raw, Shop,
+    load::{buyer_of, orders_in, sku, stock},
+    order_of,
+};
 use tokio::time::timeout;
 
-use crate::load::{buyer_of, order_until_gone, orders_in, sku, stock};
+use crate::load::order_until_gone;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_amid_orders_leaves_no_order_unanswered() {
