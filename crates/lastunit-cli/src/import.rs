@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 use lastunit::{Amount, Currency, NewProduct, ShopId, ShopSettings, Source, SystemSource};
 
-use crate::store_url::{Open, StoreUrl};
+use crate::store_url::{Open, StoreArg};
 use table::{Problem, Table};
 
 /// Import products from a CSV file: Shopify's export format, or the columns product,sku,name,price,stock.
@@ -20,15 +20,8 @@ use table::{Problem, Table};
 pub struct Args {
     /// The CSV file.
     file: PathBuf,
-    /// Where the shop is kept; made if it isn't there.
-    #[arg(
-        long,
-        env = "LASTUNIT_STORE",
-        default_value = "sqlite:lastunit.db",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    store: StoreUrl,
+    #[command(flatten)]
+    at: StoreArg,
     /// The shop to import into.
     #[arg(long, env = "LASTUNIT_SHOP", default_value = "1", value_name = "ID")]
     shop: ShopId,
@@ -61,7 +54,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     ensure!(size <= MAX_FILE_BYTES, "{} is larger than 256 MiB: split it", named());
     let bytes = std::fs::read(&args.file).with_context(named)?;
 
-    let store = args.store.open(Open::Create).await?;
+    let store = args.at.store.open(Open::Create).await?;
     let settings = store.settings(args.shop).await?;
     if let (Some(settings), Some(currency)) = (&settings, args.currency)
         && settings.currency != currency

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use lastunit::{Role, ServiceKey, Source, Store, SystemSource, check_field};
 use sha2::{Digest, Sha256};
 
-use crate::store_url::{Open, StoreUrl};
+use crate::store_url::{Open, StoreArg};
 
 /// Add, list and revoke service keys. A running server notices within seconds.
 #[derive(clap::Subcommand)]
@@ -18,41 +18,20 @@ pub enum Command {
         /// shop (act for buyers) or admin (also change products, stock and settings).
         #[arg(long, env = "LASTUNIT_ROLE", default_value = "shop", value_parser = role)]
         role: Role,
-        /// The store it is for.
-        #[arg(
-            long,
-            env = "LASTUNIT_STORE",
-            default_value = "sqlite:lastunit.db",
-            hide_env_values = true,
-            value_name = "URL"
-        )]
-        store: StoreUrl,
+        #[command(flatten)]
+        at: StoreArg,
     },
     /// List the labels and roles of all keys.
     List {
-        /// The store they are for.
-        #[arg(
-            long,
-            env = "LASTUNIT_STORE",
-            default_value = "sqlite:lastunit.db",
-            hide_env_values = true,
-            value_name = "URL"
-        )]
-        store: StoreUrl,
+        #[command(flatten)]
+        at: StoreArg,
     },
     /// Revoke every key of this label.
     Revoke {
         /// What it is called.
         label: String,
-        /// The store it is for.
-        #[arg(
-            long,
-            env = "LASTUNIT_STORE",
-            default_value = "sqlite:lastunit.db",
-            hide_env_values = true,
-            value_name = "URL"
-        )]
-        store: StoreUrl,
+        #[command(flatten)]
+        at: StoreArg,
     },
 }
 
@@ -62,8 +41,8 @@ fn role(text: &str) -> Result<Role, String> {
 
 pub async fn run(command: Command) -> Result<ExitCode> {
     let store = match &command {
-        Command::Add { store, .. } | Command::List { store } | Command::Revoke { store, .. } => {
-            store.open(Open::Existing).await?
+        Command::Add { at, .. } | Command::List { at } | Command::Revoke { at, .. } => {
+            at.store.open(Open::Existing).await?
         }
     };
     match command {

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     demo, keys,
-    store_url::{CartsUrl, Open, StoreUrl},
+    store_url::{CartsUrl, Open, StoreArg},
 };
 
 /// Start the server. An empty store is filled with a small demo catalogue.
@@ -29,15 +29,8 @@ pub struct Args {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, env = "LASTUNIT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     listen: SocketAddr,
-    /// Where the shop is kept: sqlite:FILE, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE.
-    #[arg(
-        long,
-        env = "LASTUNIT_STORE",
-        default_value = "sqlite:lastunit.db",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    store: StoreUrl,
+    #[command(flatten)]
+    at: StoreArg,
     /// Where carts are kept: store (with the orders), redis://HOST:PORT or redis+cluster://HOST:PORT,HOST:PORT.
     #[arg(long, env = "LASTUNIT_CARTS", default_value = "store", hide_env_values = true, value_name = "URL")]
     carts: CartsUrl,
@@ -100,7 +93,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         .await
         .with_context(|| format!("{} can't be listened on; --listen takes another", args.listen))?;
     let how = if args.no_migrate { Open::AsItIs } else { Open::Create };
-    let store = args.carts.around(args.store.open(how).await?).await?;
+    let store = args.carts.around(args.at.store.open(how).await?).await?;
     let metrics = Metrics::new();
     let config = Config {
         strategy: args.strategy,
@@ -174,7 +167,7 @@ fn greet(args: &Args, contents: &str, new_key: Option<&str>, address: SocketAddr
     let key = new_key.unwrap_or("$LASTUNIT_SERVICE_KEY");
     let mut out = std::io::stdout().lock();
     writeln!(out, "lastunit {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "store        {} ({contents})", args.store)?;
+    writeln!(out, "store        {} ({contents})", args.at.store)?;
     writeln!(out, "carts        {}", args.carts)?;
     writeln!(out, "strategy     {}", args.strategy.as_str())?;
     if let Some(key) = new_key {

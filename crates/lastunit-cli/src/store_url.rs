@@ -23,6 +23,21 @@ pub enum StoreUrl {
     MySql(String, RemoteConfig),
 }
 
+/// Which store a command works on.
+#[derive(clap::Args)]
+pub struct StoreArg {
+    /// Where the shop is kept: sqlite:FILE, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE.
+    // Not shown from the environment: an address may hold a password.
+    #[arg(
+        long,
+        env = "LASTUNIT_STORE",
+        default_value = "sqlite:lastunit.db",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub store: StoreUrl,
+}
+
 const KINDS: &str = "use sqlite:FILE, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
 
 impl FromStr for StoreUrl {

@@ -1,5 +1,5 @@
-//! One conformance suite for every database; [`servers`], the databases it runs on; and [`server`], for tests over real
-//! sockets.
+//! One conformance suite for every database; [`servers`], the databases it runs on; [`remote`], what tests of the stores
+//! on database servers have in common; and [`server`], for tests over real sockets.
 //!
 //! A [`Property`] is a function of a [`Bench`]: engines on a fresh database. A [`Combination`] is a way to run a shop:
 //! it opens such databases, and runs every property on them, those about placing orders under every safe strategy.
@@ -7,6 +7,7 @@
 mod bench;
 mod combination;
 pub mod properties;
+pub mod remote;
 pub mod server;
 pub mod servers;
 mod tap;

@@ -358,7 +358,8 @@ async fn work(
             gathering.gather(&mut orders, &mut batch, waiting, max_batch).await;
         }
         // While the store hung, say: whoever waits behind many that time out one after the other is told so.
-        for waiting in batch.extract_if(.., |waiting| waiting.since.elapsed() > max_wait) {
+        let now = Instant::now();
+        for waiting in batch.extract_if(.., |waiting| now.duration_since(waiting.since) > max_wait) {
             drop(waiting.reply.send(Err(PlaceError::Overloaded)));
         }
         while !batch.is_empty() {

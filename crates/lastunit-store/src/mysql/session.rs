@@ -123,9 +123,12 @@ impl MySqlSession {
 
 impl Drop for MySqlSession {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(Object::take(connection));
+        let Some(connection) = self.connection.take() else { return };
+        // Those that wait in the pool may be as dead, and the next call would find out no sooner than this one did.
+        if let (State::Broken, Some(pool)) = (self.state, Object::pool(&connection)) {
+            pool.retain(|_, _| false);
         }
+        drop(Object::take(connection));
     }
 }
 

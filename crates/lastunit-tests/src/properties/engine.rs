@@ -181,12 +181,12 @@ pub async fn a_batch_takes_all_that_wait_in_one_transaction(bench: &Bench) {
 pub async fn an_order_that_waited_too_long_is_turned_away(bench: &Bench) {
     let sku = bench.sku(500, 10).await;
     let tap = Tap::closed(bench.store.clone());
-    let engine = engine(bench, &tap, |config| config.max_wait = Duration::from_millis(20));
+    let engine = engine(bench, &tap, |config| config.max_wait = Duration::from_millis(250));
     let first = accept(engine.place(bench.ask("first").line(sku, 1).0)).await;
     tap.entered().await;
     let ask = bench.ask("ada").line(sku, 1);
     let waiting = accept(engine.place(ask.0.clone())).await;
-    tokio::time::sleep(Duration::from_millis(40)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     tap.open();
     placed(&first.await.expect("it didn't wait"));
     assert_eq!(waiting.await, Err(PlaceError::Overloaded));

@@ -1,61 +1,33 @@
 //! A pool that is used up, and callers that go away.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use lastunit::*;
 use lastunit_store::RemoteConfig;
-use lastunit_tests::{accept, placed, servers::MariaDb};
+use lastunit_tests::{
+    placed,
+    remote::{bounded, outage, until},
+    servers::MariaDb,
+};
 
-use crate::{Holder, WAITS, bounded, open, transactions, until};
-
-/// So many connections, and locks that are waited for longer than a connection.
-fn few(connections: usize) -> RemoteConfig {
-    RemoteConfig {
-        max_connections: NonZeroUsize::new(connections).expect("not zero"),
-        wait_timeout: Duration::from_millis(300),
-        lock_timeout: Duration::from_secs(60),
-        transaction_timeout: Duration::from_secs(60),
-        ..RemoteConfig::default()
-    }
-}
+use crate::{WAITS, lock_all_skus, open, transactions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_that_is_used_up_is_unavailable_and_recovers() {
     let (server, database) = (MariaDb::shared(), MariaDb::shared_database());
-    let bench = open(database.url(), few(2), Strategy::Pessimistic).await;
-    let sku = bench.sku(500, 10).await;
-    let holder = Holder::of_all_skus(server, database.name()).await;
-    let waiting: Vec<_> = ["ada", "bob"]
-        .map(|user| {
-            let (engine, request) = (bench.engine.clone(), bench.ask(user).line(sku, 1).0);
-            tokio::spawn(async move { engine.place(request).await })
-        })
-        .into();
-    until("both wait", || transactions(server, database.name(), WAITS).len() == 2).await;
-    let refused = bounded(bench.store.ping()).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    drop(holder);
-    for call in waiting {
-        placed(&bounded(call).await.expect("no panic").expect("the lock is free"));
-    }
-    assert_eq!(bench.store.ping().await, Ok(()));
-    bench.assert_counters(sku, 8, 2).await;
-    bench.assert_holds().await;
+    let bench = open(database.url(), outage::few(2), Strategy::Pessimistic).await;
+    let lock = lock_all_skus(server, database.name());
+    let waiting = || transactions(server, database.name(), WAITS).len();
+    outage::a_pool_that_is_used_up_is_unavailable_and_recovers(&bench, lock, waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_lost_its_caller_is_undone_and_gives_its_place_back() {
     let (server, database) = (MariaDb::shared(), MariaDb::shared_database());
-    let bench = open(database.url(), few(1), Strategy::Batched).await;
+    let bench = open(database.url(), outage::few(1), Strategy::Batched).await;
     let sku = bench.sku(500, 10).await;
-    let holder = Holder::of_all_skus(server, database.name()).await;
-    let change = StockChange { delta: 5, kind: StockChangeKind::Received, reason: "more".into() };
-    let (store, source, at) = (bench.store.clone(), bench.uuid(), bench.now());
-    let call = async move { store.change_stock(ShopId::FIRST, sku, change, source, at).await };
-    let call = accept(call).await;
-    let call = tokio::spawn(call);
-    until("it waits", || transactions(server, database.name(), WAITS).len() == 1).await;
-    call.abort();
+    let holder = lock_all_skus(server, database.name()).await;
+    outage::leave_a_change_of_stock(&bench, sku, || transactions(server, database.name(), WAITS).len()).await;
     // The only place there is, while the server still works on what was asked of the connection before.
     assert_eq!(bounded(bench.store.ping()).await, Ok(()));
     drop(holder);

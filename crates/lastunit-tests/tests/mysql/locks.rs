@@ -1,29 +1,23 @@
 //! Locks: somebody else's, and each other's.
 
-use std::time::Duration;
-
 use lastunit::*;
 use lastunit_store::RemoteConfig;
-use lastunit_tests::{all_at_once, buyer, servers::MariaDb};
+use lastunit_tests::{
+    all_at_once, buyer,
+    remote::{bounded, outage},
+    servers::MariaDb,
+};
 
-use crate::{Holder, bounded, open, open_servers, status, transactions};
+use crate::{lock_all_skus, open, open_servers, status, transactions};
 
 /// Its locks would be held for ever, if nobody ended its transaction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_isnt_given_back_is_waited_for_in_bounded_time() {
     let (server, database) = (MariaDb::shared(), MariaDb::shared_database());
-    let config = RemoteConfig { lock_timeout: Duration::from_millis(100), ..RemoteConfig::default() };
-    let bench = open(database.url(), config, Strategy::Batched).await;
-    let sku = bench.sku(500, 10).await;
-    let ask = bench.ask("ada").line(sku, 1);
-    let holder = Holder::of_all_skus(server, database.name()).await;
-    assert_eq!(bounded(bench.engine.place(ask.0.clone())).await, Err(PlaceError::Unavailable));
-    assert!(bench.engine.retries() > 0, "a lock that is held may be free the next time");
-    let left = transactions(server, database.name(), "p.state <> 'User sleep'");
-    assert!(left.is_empty(), "a transaction was left open");
-    drop(holder);
-    assert!(!bench.place(&ask).await.replayed);
-    bench.assert_holds().await;
+    let bench = open(database.url(), outage::impatient_for_locks(), Strategy::Batched).await;
+    let lock = lock_all_skus(server, database.name());
+    let left = || transactions(server, database.name(), "p.state <> 'User sleep'").len();
+    outage::a_lock_that_isnt_given_back_is_waited_for_in_bounded_time(&bench, lock, left).await;
 }
 
 /// A cart is edited while somebody holds what it names: only orders need the SKU's row.
@@ -32,7 +26,7 @@ async fn a_cart_is_edited_while_its_skus_are_locked() {
     let (server, database) = (MariaDb::shared(), MariaDb::shared_database());
     let bench = open(database.url(), RemoteConfig::default(), Strategy::Batched).await;
     let sku = bench.sku(500, 10).await;
-    let _holder = Holder::of_all_skus(server, database.name()).await;
+    let _holder = lock_all_skus(server, database.name()).await;
     let cart = bounded(bench.put("ada", sku, 2, true)).await;
     assert_eq!(cart.lines.len(), 1);
 }

@@ -6,15 +6,15 @@ mod locks;
 mod schema;
 mod statements;
 
-use std::{
-    sync::Arc,
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use lastunit::*;
 use lastunit_store::{MySqlStore, RemoteConfig};
-use lastunit_tests::{Bench, Fresh, servers::MariaDb};
+use lastunit_tests::{
+    Bench,
+    remote::{self, Holder},
+    servers::MariaDb,
+};
 
 /// A shop on an empty database.
 async fn open(url: &str, config: RemoteConfig, strategy: Strategy) -> Bench {
@@ -27,21 +27,7 @@ async fn open_servers(url: &str, config: RemoteConfig, strategy: Strategy, serve
     for _ in 0..servers {
         stores.push(Arc::new(MySqlStore::connect(url, config.clone()).await.expect("a store")));
     }
-    Bench::new(Fresh { stores, keep: Box::new(()) }, strategy).await
-}
-
-/// Waits until it is so, at most a minute.
-async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: it never came to that");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// An answer that comes within a minute, whatever it is.
-async fn bounded<T>(call: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), call).await.expect("an answer")
+    remote::shop(stores, strategy).await
 }
 
 /// The ids of the connections to a database that have a transaction which meets a condition on
@@ -68,38 +54,13 @@ fn status(server: &MariaDb, name: &str) -> u64 {
 }
 
 /// Somebody else's transaction, which holds a lock on every SKU until it is ended.
-struct Holder<'a> {
-    server: &'a MariaDb,
-    database: String,
-    session: Option<JoinHandle<()>>,
-}
-
-impl<'a> Holder<'a> {
-    async fn of_all_skus(server: &'static MariaDb, database: &str) -> Holder<'a> {
-        let name = database.to_owned();
-        let session = std::thread::spawn(move || {
-            let hold = "BEGIN; SELECT 1 FROM sku FOR UPDATE; SELECT SLEEP(600)";
-            // It ends with an error, when its connection is ended.
-            std::panic::catch_unwind(|| server.client_of(&name, hold)).ok();
-        });
-        let holder = Holder { server, database: database.to_owned(), session: Some(session) };
-        until("it holds", || !holder.sleeping().is_empty()).await;
-        holder
-    }
-
-    fn sleeping(&self) -> String {
-        self.server.client(&format!(
-            "SELECT id FROM information_schema.processlist WHERE db = '{}' AND state = 'User sleep'",
-            self.database
-        ))
-    }
-}
-
-impl Drop for Holder<'_> {
-    fn drop(&mut self) {
-        self.server.client(&format!("KILL {}", self.sleeping()));
-        if let Some(session) = self.session.take() {
-            session.join().ok();
-        }
-    }
+async fn lock_all_skus(server: &'static MariaDb, database: &str) -> Holder {
+    let name = database.to_owned();
+    let hold =
+        move || drop(server.client_of(&name, "BEGIN; SELECT 1 FROM sku FOR UPDATE; SELECT SLEEP(600)"));
+    let sleeps = format!("db = '{database}' AND state = 'User sleep'");
+    let holder = format!("SELECT id FROM information_schema.processlist WHERE {sleeps}");
+    let id = move || server.client(&holder);
+    let end = id.clone();
+    Holder::start(hold, || !id().is_empty(), move || drop(server.client(&format!("KILL {}", end())))).await
 }

@@ -2,7 +2,7 @@
 
 use lastunit::*;
 use lastunit_store::RemoteConfig;
-use lastunit_tests::servers::MariaDb;
+use lastunit_tests::{remote::four_orders, servers::MariaDb};
 
 use crate::{open, status};
 
@@ -18,16 +18,7 @@ async fn every_statement_of_an_order_names_its_shop() {
         for strategy in Strategy::SAFE {
             let database = server.create_database();
             let bench = open(&server.url_of(&database), config.clone(), strategy).await;
-            let skus = bench.skus(500, &[10, 10]).await;
-            let other = bench.sku(500, 10).await;
-            let address = bench.save_address("ada", Address::example()).await;
-            bench.put("ada", skus[0], 2, true).await;
-            server.client("TRUNCATE TABLE mysql.general_log");
-            let from_cart = bench.ask("ada");
-            bench.buy(&from_cart).await;
-            bench.buy(&bench.ask("ada").lines(&[(skus[0], 1), (skus[1], 1), (other, 1)]).to(address)).await;
-            bench.refusal(&bench.ask("ada").line(other, 1000)).await;
-            assert!(bench.place(&from_cart).await.replayed);
+            four_orders(&bench, || drop(server.client("TRUNCATE TABLE mysql.general_log"))).await;
             let log = server.client(
                 "SELECT REGEXP_REPLACE(argument, '[ \\n]+', ' ') FROM mysql.general_log
                  WHERE command_type IN ('Execute', 'Query') AND argument NOT LIKE '%general_log%'",

@@ -4,9 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use lastunit::*;
 use lastunit_store::RemoteConfig;
-use lastunit_tests::{Bench, placed, servers::Postgres};
+use lastunit_tests::{
+    Bench, placed,
+    remote::{bounded, until},
+    servers::Postgres,
+};
 
-use crate::{bounded, count, open, ours, until};
+use crate::{count, open, ours};
 
 /// Lets commits wait for a standby that isn't there, or no longer.
 async fn require_standby(server: &Postgres, required: bool) {

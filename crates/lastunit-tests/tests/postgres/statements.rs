@@ -2,9 +2,12 @@
 
 use lastunit::*;
 use lastunit_store::RemoteConfig;
-use lastunit_tests::servers::Postgres;
+use lastunit_tests::{
+    remote::{four_orders, until},
+    servers::Postgres,
+};
 
-use crate::{open, until};
+use crate::open;
 
 /// What distributed engines don't share, or do differently.
 const FORBIDDEN: [&str; 6] = ["SAVEPOINT", "ADVISORY", "NEXTVAL", "SKIP LOCKED", "DEFERR", "TRIGGER"];
@@ -38,17 +41,9 @@ async fn every_statement_of_an_order_names_its_shop() {
         for strategy in Strategy::SAFE {
             let database = server.create_database();
             let bench = open(&server.url_of(&database), config.clone(), strategy).await;
-            let skus = bench.skus(500, &[10, 10]).await;
-            let other = bench.sku(500, 10).await;
-            let address = bench.save_address("ada", Address::example()).await;
-            bench.put("ada", skus[0], 2, true).await;
             let mark = format!("marker {at} {strategy:?}");
-            server.client(&format!("SELECT 'from {mark}'"));
-            let from_cart = bench.ask("ada");
-            bench.buy(&from_cart).await;
-            bench.buy(&bench.ask("ada").lines(&[(skus[0], 1), (skus[1], 1), (other, 1)]).to(address)).await;
-            bench.refusal(&bench.ask("ada").line(other, 1000)).await;
-            assert!(bench.place(&from_cart).await.replayed);
+            let begin = || drop(server.client(&format!("SELECT 'from {mark}'")));
+            four_orders(&bench, begin).await;
             server.client(&format!("SELECT 'to {mark}'"));
             let log = server.log();
             let (_, log) = log.split_once(&format!("from {mark}")).expect("the mark");
