@@ -347,10 +347,11 @@ async fn work(
     let mut done = Answers::default();
     let mut gathering = placer.store.gathers().then(Gathering::default);
     loop {
-        if orders.is_empty() || gathering.is_some() {
+        // Before anybody is told: who comes back at once would count twice.
+        let waiting = orders.len();
+        if waiting == 0 || gathering.is_some() {
             done.tell();
         }
-        let waiting = orders.len();
         if orders.recv_many(&mut batch, max_batch).await == 0 {
             break;
         }
