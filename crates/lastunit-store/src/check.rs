@@ -94,10 +94,13 @@ pub(crate) const INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "orders_have_one_key",
         violations: "
-            SELECT o.shop_id AS shop, o.id AS order_id, COUNT(k.order_id) AS key_count
+            SELECT o.shop_id AS shop, o.id AS order_id, COALESCE(k.key_count, 0) AS key_count
             FROM orders o
-            LEFT JOIN idempotency_key k ON k.shop_id = o.shop_id AND k.order_id = o.id AND k.user_id = o.user_id
-            GROUP BY o.shop_id, o.id HAVING COUNT(k.order_id) <> 1
+            LEFT JOIN (
+                SELECT shop_id, order_id, COUNT(*) AS key_count, MIN(user_id) AS first_user, MAX(user_id) AS last_user
+                FROM idempotency_key WHERE order_id IS NOT NULL GROUP BY shop_id, order_id
+            ) k ON k.shop_id = o.shop_id AND k.order_id = o.id
+            WHERE COALESCE(k.key_count, 0) <> 1 OR k.first_user <> o.user_id OR k.last_user <> o.user_id
             UNION ALL
             SELECT k.shop_id, k.order_id, 1
             FROM idempotency_key k

@@ -15,8 +15,10 @@ use crate::{
     remote::RemoteConfig,
 };
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "initial", sql: include_str!("../../migrations/postgres/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "initial", sql: include_str!("../../migrations/postgres/0001_initial.sql") },
+    Migration { name: "order_lines", sql: include_str!("../../migrations/postgres/0002_order_lines.sql") },
+];
 
 /// "LASTUNIT" in ASCII: whoever migrates holds this lock, so that servers that start at once take turns.
 const LOCK: i64 = 0x4C41_5354_554E_4954;
