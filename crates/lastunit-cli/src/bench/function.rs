@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lastunit::{Address, Source, SystemSource};
+use lastunit_bench::{Buyer, Measured, closed_loop};
 use tokio_postgres::{Client, Statement};
 
 use super::{
     in_process::{Workload, distinct_skus, fill},
-    load::{Buyer, Measured, closed_loop},
     place::{Place, postgres},
 };
 use crate::store_url::StoreUrl;

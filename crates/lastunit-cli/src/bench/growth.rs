@@ -11,10 +11,10 @@ use std::{
 
 use anyhow::Result;
 use lastunit::{Config, Engine, Store, Strategy};
+use lastunit_bench::{Buyer, Measured, closed_loop};
 
 use super::{
     in_process::{Caller, Workload, callers, fill},
-    load::{Buyer, Measured, closed_loop},
     place::{Fresh, Place},
 };
 use crate::store_url::StoreUrl;

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode, client::conn::http1::SendRequest, header};
 use hyper_util::rt::TokioIo;
+use lastunit_bench::{Buyer, Measured, closed_loop};
 use tokio::net::TcpStream;
 
 use super::{
     in_process::fill,
-    load::{Buyer, Measured, closed_loop},
     place::{Fresh, Place},
 };
 

@@ -7,11 +7,9 @@ use lastunit::{
     Address, Amount, Config, Currency, Demand, Engine, IdempotencyKey, NewProduct, NewSku, Outcome,
     PayMethod, PlaceRequest, ShopId, ShopSettings, SkuId, Source, Store, Strategy, SystemSource, UserId,
 };
+use lastunit_bench::{Buyer, Measured, closed_loop};
 
-use super::{
-    load::{Buyer, Measured, closed_loop},
-    place::Place,
-};
+use super::place::Place;
 
 /// What every buyer orders.
 #[derive(Debug, Clone, Copy)]

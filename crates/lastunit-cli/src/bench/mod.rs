@@ -4,7 +4,6 @@ mod function;
 mod growth;
 mod http;
 mod in_process;
-mod load;
 mod machine;
 mod place;
 
@@ -12,11 +11,11 @@ use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 use lastunit::Strategy;
+use lastunit_bench::Measured;
 
 use crate::store_url::StoreUrl;
 use http::{Call, Served};
 use in_process::Workload;
-use load::Measured;
 use place::Place;
 
 /// Measure orders a second on this machine: in process, and over HTTP against a server of its own process.
