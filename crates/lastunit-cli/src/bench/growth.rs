@@ -107,10 +107,11 @@ fn engine(store: &Arc<dyn Store>) -> Result<Engine> {
 
 /// As `fill`, by the server's own means where there is one: a million imports would take longer than all the rest.
 async fn fill_many(fresh: &Fresh, store: &dyn Store, skus: i64) -> Result<()> {
-    let numbers = match &fresh.url {
+    // PostgreSQL believes that the table of products is as small as it was, and reads all of it for each SKU.
+    let (numbers, analyze): (fn(i64) -> String, _) = match &fresh.url {
         StoreUrl::Sqlite(_) => return fill(store, skus).await,
-        StoreUrl::Postgres(..) => |most: i64| format!("generate_series(1, {most}) AS n(seq)"),
-        StoreUrl::MySql(..) => |most: i64| format!("seq_1_to_{most} AS n"),
+        StoreUrl::Postgres(..) => (|most| format!("generate_series(1, {most}) AS n(seq)"), "ANALYZE product"),
+        StoreUrl::MySql(..) => (|most| format!("seq_1_to_{most} AS n"), "ANALYZE TABLE product"),
     };
     fill(store, 10).await?;
     let products = skus / 10;
@@ -120,6 +121,7 @@ async fn fill_many(fresh: &Fresh, store: &dyn Store, skus: i64) -> Result<()> {
              SELECT 1, seq, CONCAT('bench-', seq), 'A product', '', 0 FROM {} WHERE seq > 1",
             numbers(products)
         ),
+        analyze.to_owned(),
         format!(
             "INSERT INTO sku (shop_id, id, product_id, code, name, price, stock, on_sale, created_at)
              SELECT 1, seq, 1 + FLOOR((seq - 1) / 10), CONCAT('B-', seq), 'A SKU', 1000, 1000000000, TRUE, 0
