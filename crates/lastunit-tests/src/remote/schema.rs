@@ -51,8 +51,10 @@ pub async fn servers_that_start_at_once_migrate_once(database: impl Empty) {
     for connected in all_at_once(connects).await {
         assert_eq!(connected, Ok(()));
     }
-    let applied = database.client("SELECT COUNT(*), MIN(version), MAX(version) FROM lastunit_migration");
-    assert_eq!(applied.split(['|', '\t']).collect::<Vec<_>>(), ["1", "1", "1"]);
+    let applied = database.client("SELECT version FROM lastunit_migration ORDER BY version");
+    let once: Vec<_> = (1..=applied.lines().count()).map(|version| version.to_string()).collect();
+    assert!(!once.is_empty());
+    assert_eq!(applied.lines().collect::<Vec<_>>(), once);
 }
 
 /// Somebody else migrates it.
@@ -66,9 +68,9 @@ pub async fn a_schema_that_mustnt_be_migrated_is_refused_until_it_is_up_to_date(
 /// Its migrations aren't the program's.
 pub async fn a_newer_or_altered_database_is_refused(database: impl Empty) {
     database.connect(RemoteConfig::default()).await.expect("it is migrated");
-    database.client("INSERT INTO lastunit_migration VALUES (2, 'later', 'x')");
-    assert_unusable(database.connect(RemoteConfig::default()).await, "schema version 2");
-    database.client("DELETE FROM lastunit_migration WHERE version = 2");
+    database.client("INSERT INTO lastunit_migration VALUES (99, 'later', 'x')");
+    assert_unusable(database.connect(RemoteConfig::default()).await, "schema version 99");
+    database.client("DELETE FROM lastunit_migration WHERE version = 99");
     database.client("UPDATE lastunit_migration SET checksum = 'x'");
     assert_unusable(database.connect(RemoteConfig::default()).await, "migration 1 (initial)");
 }

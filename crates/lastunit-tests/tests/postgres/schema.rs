@@ -55,6 +55,19 @@ async fn a_newer_or_altered_database_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_schema_is_refused_where_it_may_not_be_changed_and_else_brought_up_to_date() {
+    let database = Database::new();
+    database.connect(RemoteConfig::default()).await.expect("a new database");
+    database.client(
+        "ALTER TABLE order_line ADD FOREIGN KEY (shop_id, order_id) REFERENCES orders (shop_id, id);
+         DELETE FROM lastunit_migration WHERE version = 2",
+    );
+    assert_unusable(database.connect(schema::unmigrated()).await, "`lastunit migrate`");
+    database.connect(RemoteConfig::default()).await.expect("it may be changed");
+    database.connect(schema::unmigrated()).await.expect("it is up to date again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_programs_tables_are_left_alone() {
     schema::another_programs_tables_are_left_alone(Database::new()).await;
 }
