@@ -335,8 +335,8 @@ impl Engine {
 ///
 /// A batch's buyers are told only when the next batch is on its way to the store, if one is waiting: telling them
 /// takes time, in which the store would have nothing to do. So two halves of the buyers take turns. Where a transaction
-/// costs much however few orders are in it ([`Store::gathers`]), one batch of all of them is better: they are told
-/// first, and given a moment to come back.
+/// costs much however few orders are in it ([`Store::gathers`]), one batch of all of them is better, unless they are
+/// many: they are told first, and given a moment to come back.
 async fn work(
     placer: Arc<Placer>,
     mut orders: mpsc::Receiver<Waiting>,
@@ -349,7 +349,8 @@ async fn work(
     loop {
         // Before anybody is told: who comes back at once would count twice.
         let waiting = orders.len();
-        if waiting == 0 || gathering.is_some() {
+        let enough = if gathering.is_some() { Gathering::ENOUGH } else { 1 };
+        if waiting < enough {
             done.tell();
         }
         if orders.recv_many(&mut batch, max_batch).await == 0 {
@@ -397,6 +398,8 @@ struct Gathering {
 }
 
 impl Gathering {
+    /// So many orders make what a transaction costs by itself small beside what they cost: they aren't kept waiting.
+    const ENOUGH: usize = 96;
     /// After a wait in vain, so many batches go without.
     const WITHOUT: u32 = 16;
 
@@ -404,8 +407,8 @@ impl Gathering {
         (self.last_batch, self.begun) = (orders, Some(Instant::now()));
     }
 
-    /// Adds to the batch until it has those who waited and as many as were just told, or until half the time of the last
-    /// batch has passed.
+    /// Adds to the batch until it has those who waited and as many as were just told, or enough, or until half the time of
+    /// the last batch has passed.
     async fn gather(
         &mut self,
         orders: &mut mpsc::Receiver<Waiting>,
@@ -413,7 +416,7 @@ impl Gathering {
         waiting: usize,
         max_batch: usize,
     ) {
-        let expected = (waiting + std::mem::take(&mut self.last_batch)).min(max_batch);
+        let expected = (waiting + std::mem::take(&mut self.last_batch)).min(max_batch).min(Self::ENOUGH);
         let Some(begun) = self.begun.take() else { return };
         if self.without > 0 {
             self.without -= 1;
