@@ -1,4 +1,4 @@
-//! The command line `lastunit`: serve, import, check, migrate, keys, bench.
+//! The command line `lastunit`: serve, import, check, migrate, keys, race, bench.
 
 mod bench;
 mod check;
@@ -6,6 +6,8 @@ mod demo;
 mod import;
 mod keys;
 mod migrate;
+mod place;
+mod race;
 mod serve;
 mod store_url;
 
@@ -32,6 +34,7 @@ enum Command {
     Migrate(migrate::Args),
     #[command(subcommand)]
     Keys(keys::Command),
+    Race(race::Args),
     Bench(bench::Args),
     /// Print the OpenAPI document of the server.
     Openapi,
@@ -59,6 +62,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Keys(command) => keys::run(command).await,
+        Command::Race(args) => race::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Openapi => {
             print!("{}", lastunit_server::openapi_json());

@@ -7,7 +7,7 @@ use clap::{
     builder::{TypedValueParser, ValueParserFactory},
     error::ErrorKind,
 };
-use lastunit::Store;
+use lastunit::{Store, Watched};
 use lastunit_store::{
     MySqlStore, PostgresStore, RedisCarts, RedisConfig, RemoteConfig, SqliteConfig, SqliteStore,
 };
@@ -201,18 +201,23 @@ impl StoreUrl {
 
     /// Opens it.
     pub async fn open(&self, how: Open) -> Result<Arc<dyn Store>> {
+        self.open_watched(how, Watched::default()).await
+    }
+
+    /// Opens it with somebody who watches.
+    pub async fn open_watched(&self, how: Open, watched: Watched) -> Result<Arc<dyn Store>> {
         let migrate = how != Open::AsItIs;
         let opened: Result<Arc<dyn Store>, _> = match self {
             Self::Sqlite(path) => {
-                let config = SqliteConfig { create: how == Open::Create, migrate };
+                let config = SqliteConfig { create: how == Open::Create, migrate, watched };
                 SqliteStore::open_with(path, config).map(|store| Arc::new(store) as _)
             }
             Self::Postgres(url, config) => {
-                let config = RemoteConfig { migrate, ..config.clone() };
+                let config = RemoteConfig { migrate, watched, ..config.clone() };
                 PostgresStore::connect(url, config).await.map(|store| Arc::new(store) as _)
             }
             Self::MySql(url, config) => {
-                let config = RemoteConfig { migrate, ..config.clone() };
+                let config = RemoteConfig { migrate, watched, ..config.clone() };
                 MySqlStore::connect(url, config).await.map(|store| Arc::new(store) as _)
             }
         };

@@ -229,13 +229,13 @@ async fn a_newer_or_altered_schema_is_refused() {
 async fn an_old_schema_is_refused_where_it_may_not_be_changed_and_else_brought_up_to_date() {
     let folder = folder();
     let path = folder.path().join("shop.db");
-    let as_it_is = SqliteConfig { create: true, migrate: false };
+    let as_it_is = SqliteConfig { migrate: false, ..SqliteConfig::default() };
     drop(SqliteStore::open(&path).expect("a new database"));
-    drop(SqliteStore::open_with(&path, as_it_is).expect("it is up to date"));
+    drop(SqliteStore::open_with(&path, as_it_is.clone()).expect("it is up to date"));
     let connection = Connection::open(&path).expect("the file");
     let older = "DROP TABLE cart_order; DELETE FROM lastunit_migration WHERE version = 2";
     connection.execute_batch(older).expect("the schema of the first version");
-    match SqliteStore::open_with(&path, as_it_is) {
+    match SqliteStore::open_with(&path, as_it_is.clone()) {
         Err(StoreError::Unusable(text)) => assert!(text.contains("lastunit migrate"), "{text}"),
         Err(other) => panic!("expected it to be unusable, not {other:?}"),
         Ok(_) => panic!("an old schema was used"),

@@ -29,6 +29,7 @@ mod source;
 mod store;
 mod text;
 mod timestamp;
+mod witness;
 
 pub use address::Address;
 pub use cart::{Cart, CartLine, CartLineSetting, CartLog, CartOrder};
@@ -54,3 +55,4 @@ pub use store::{
 };
 pub use text::{check_field, is_clean};
 pub use timestamp::Timestamp;
+pub use witness::{StockWrite, Watched, Witness};

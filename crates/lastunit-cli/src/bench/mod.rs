@@ -5,7 +5,6 @@ mod growth;
 mod http;
 mod in_process;
 mod machine;
-mod place;
 
 use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
@@ -13,10 +12,12 @@ use anyhow::{Result, bail};
 use lastunit::Strategy;
 use lastunit_bench::Measured;
 
-use crate::store_url::StoreUrl;
+use crate::{
+    place::{self, Place},
+    store_url::StoreUrl,
+};
 use http::{Call, Served};
 use in_process::Workload;
-use place::Place;
 
 /// Measure orders a second on this machine: in process, and over HTTP against a server of its own process.
 ///

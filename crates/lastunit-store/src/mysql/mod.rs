@@ -10,7 +10,7 @@ mod statements;
 use std::{collections::HashSet, sync::Arc};
 
 use deadpool::managed::{Pool, PoolError};
-use lastunit::{Decision, Locking, PlaceOrder, Reply, ShopId, StoreError, decide};
+use lastunit::{Decision, Locking, PlaceOrder, Reply, Seen, ShopId, StoreError, Watched, decide};
 use tokio::time::timeout;
 
 use crate::remote::{Access, Database, RemoteConfig, RemoteStore, Session};
@@ -44,6 +44,13 @@ pub struct MySql {
 }
 
 impl MySql {
+    /// Between reading and deciding, as long as whoever watches wants it to be.
+    async fn pause(&self, orders: &[PlaceOrder], seen: &Seen) {
+        if let Some(pause) = self.config.watched.read(orders, seen) {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     /// Locks, reads, decides and writes.
     async fn place_locked(&self, shop: ShopId, orders: &[PlaceOrder]) -> Result<Vec<Reply>, StoreError> {
         let mut session = self.begin(Access::Read).await?;
@@ -54,8 +61,10 @@ impl MySql {
             }
             let stock = place::read_stock(&mut session, shop, orders, &before, true).await?;
             let (seen, _) = place::seen(before, stock);
+            self.pause(orders, &seen).await;
             let decision = decide(orders, seen);
             place::write(&mut session, shop, orders, &decision, Guard::Locked).await?;
+            self.config.watched.wrote(orders, &decision, None);
             Ok(decision)
         };
         let decided = work.await;
@@ -75,6 +84,7 @@ impl MySql {
             let stock = place::read_stock(&mut session, shop, orders, &before, false).await?;
             let read = naive.then(|| stock.skus.clone());
             let (seen, with_head): (_, HashSet<_>) = place::seen(before, stock);
+            self.pause(orders, &seen).await;
             let decision = decide(orders, seen);
             if place::is_new(&decision) {
                 session.begin_to_write().await?;
@@ -83,6 +93,7 @@ impl MySql {
                     None => Guard::Compared(&with_head),
                 };
                 place::write(&mut session, shop, orders, &decision, guard).await?;
+                self.config.watched.wrote(orders, &decision, read.as_ref());
             }
             Ok(decision)
         };
@@ -136,6 +147,10 @@ impl Database for MySql {
             Locking::CompareAndSet => self.place_unlocked(shop, &orders, false).await,
             Locking::Exclusive | Locking::Shared => self.place_locked(shop, &orders).await,
         }
+    }
+
+    fn watched(&self) -> &Watched {
+        &self.config.watched
     }
 
     async fn close(&self) {

@@ -14,7 +14,7 @@ mod writes;
 use std::sync::Arc;
 
 use deadpool::managed::{Pool, PoolError};
-use lastunit::{Locking, PlaceOrder, Reply, ShopId, StoreError};
+use lastunit::{Locking, PlaceOrder, Reply, ShopId, StoreError, Watched};
 use tokio::time::timeout;
 
 use crate::remote::{Access, Database, Isolation, RemoteConfig, RemoteStore, Session};
@@ -160,7 +160,7 @@ impl Database for Postgres {
     ) -> Result<Vec<Reply>, StoreError> {
         let begin = if locking == Locking::None { &self.begins.naive } else { &self.begins.orders };
         let mut session = self.session(Access::Write, begin).await?;
-        match place::place(&mut session, shop, &orders, locking).await {
+        match place::place(&mut session, shop, &orders, locking, &self.config.watched).await {
             Ok(placed) => {
                 if placed.wrote {
                     session.commit_written().await?;
@@ -178,6 +178,10 @@ impl Database for Postgres {
 
     fn turns_away(&self, locking: Locking) -> bool {
         self.config.isolation != Isolation::ReadCommitted && locking != Locking::None
+    }
+
+    fn watched(&self) -> &Watched {
+        &self.config.watched
     }
 
     /// Until PostgreSQL has counted the rows by itself, a minute later, it would look for a SKU by the wrong index.

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use lastunit::{
     Address, Amount, Basket, CartLineSeen, CartSeen, CartSnapshot, Currency, Fingerprint, Kept, Locking,
     OrderId, OrderSeen, Outcome, PlaceOrder, ProductId, Reply, Seen, ShipTo, ShopId, ShopSettings, SkuId,
-    SkuSeen, StoreError, UserId, decide,
+    SkuSeen, StoreError, UserId, Watched, decide,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -33,10 +33,14 @@ pub(super) async fn place(
     shop: ShopId,
     batch: &[PlaceOrder],
     locking: Locking,
+    watched: &Watched,
 ) -> Result<Placed, StoreError> {
     session.prepare_for_orders().await?;
     let lock = matches!(locking, Locking::Exclusive | Locking::Shared);
     let seen = read(session, shop, batch, lock).await?;
+    if let Some(pause) = watched.read(batch, &seen) {
+        tokio::time::sleep(pause).await;
+    }
     let before = (locking == Locking::None).then(|| seen.skus.clone());
     let decision = decide(batch, seen);
     let stock = match &before {
@@ -45,6 +49,7 @@ pub(super) async fn place(
         None => StockWrite::Guarded,
     };
     let wrote = write(session, shop, batch, &decision, stock).await?;
+    watched.wrote(batch, &decision, before.as_ref());
     let replies = decision.replies;
     if !wrote && session.is_in_doubt() && replies.iter().any(|reply| reply.replayed) {
         session.write_nothing().await?;

@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use lastunit::Watched;
+
 /// How much a transaction sees of those beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isolation {
@@ -59,6 +61,8 @@ pub struct RemoteConfig {
     pub transaction_timeout: Duration,
     /// The same of an import or a check, which take as long as there are rows.
     pub long_timeout: Duration,
+    /// For demonstrations.
+    pub watched: Watched,
 }
 
 impl Default for RemoteConfig {
@@ -72,6 +76,7 @@ impl Default for RemoteConfig {
             lock_timeout: Duration::from_secs(2),
             transaction_timeout: Duration::from_secs(5),
             long_timeout: Duration::from_secs(3600),
+            watched: Watched::default(),
         }
     }
 }

@@ -18,7 +18,7 @@ mod values;
 
 use std::{sync::Arc, time::Duration};
 
-use lastunit::{Locking, PlaceOrder, Reply, ShopId, StoreError};
+use lastunit::{Locking, PlaceOrder, Reply, ShopId, StoreError, Watched};
 
 pub(crate) use batches::{Batched, SIZES, insert, numbered};
 pub use config::{Isolation, RemoteConfig};
@@ -85,6 +85,9 @@ pub trait Database: Send + Sync + 'static {
     fn turns_away(&self, _locking: Locking) -> bool {
         false
     }
+
+    /// Who is told of what [`Database::place`] does, if anybody.
+    fn watched(&self) -> &Watched;
 
     /// Lets the planner know of many rows that came at once; nobody waits for it in vain.
     async fn imported(&self) {}

@@ -87,6 +87,17 @@ impl<D: Database> RemoteStore<D> {
         locked.map(|_| None)
     }
 
+    async fn try_to_place(
+        &self,
+        shop: ShopId,
+        orders: Arc<Vec<PlaceOrder>>,
+        locking: Locking,
+    ) -> Result<Vec<Reply>, StoreError> {
+        let placed = self.database.place(shop, orders.clone(), locking).await;
+        self.database.watched().ended(&orders, &placed);
+        placed
+    }
+
     async fn try_to_cancel(
         &self,
         shop: ShopId,
@@ -243,11 +254,11 @@ impl<D: Database> Store for RemoteStore<D> {
     ) -> Result<Vec<Reply>, StoreError> {
         let _call = self.enter()?;
         if !self.database.turns_away(locking) {
-            return self.database.place(shop, orders, locking).await;
+            return self.try_to_place(shop, orders, locking).await;
         }
         let mut tries = Tries::new(Access::Write, &self.line);
         loop {
-            let placed = self.database.place(shop, orders.clone(), locking).await;
+            let placed = self.try_to_place(shop, orders.clone(), locking).await;
             if let Some(result) = tries.result(placed).await {
                 return result;
             }

@@ -23,7 +23,7 @@ use std::{
 use lastunit::{
     Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartSnapshot, CheckReport,
     ImportSummary, Locking, NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply, ServiceKey,
-    ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp, UserId, decide,
+    ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp, UserId, Watched,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
@@ -40,17 +40,19 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const WRITER_CACHE_KIB: i32 = -48 * 1024;
 
 /// What may be done to a database file when it is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteConfig {
     /// Whether it is created where it isn't there.
     pub create: bool,
     /// Whether its schema is brought up to date; else an old one is refused.
     pub migrate: bool,
+    /// For demonstrations.
+    pub watched: Watched,
 }
 
 impl Default for SqliteConfig {
     fn default() -> Self {
-        Self { create: true, migrate: true }
+        Self { create: true, migrate: true, watched: Watched::default() }
     }
 }
 
@@ -59,6 +61,7 @@ pub struct SqliteStore {
     writer: Writer,
     threads: Mutex<Vec<JoinHandle<()>>>,
     readers: Readers,
+    watched: Watched,
 }
 
 impl SqliteStore {
@@ -104,7 +107,8 @@ impl SqliteStore {
         let checkpointer = checkpointer::start(path, &mut connection)?;
         let (writer, thread) =
             Writer::start(connection).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { writer, threads: Mutex::new(vec![thread, checkpointer]), readers })
+        let threads = Mutex::new(vec![thread, checkpointer]);
+        Ok(Self { writer, threads, readers, watched: config.watched })
     }
 
     /// Decides on what a reader saw, then writes: what was read may be old by then.
@@ -114,17 +118,33 @@ impl SqliteStore {
         orders: Arc<Vec<PlaceOrder>>,
         naive: bool,
     ) -> Result<Vec<Reply>, StoreError> {
-        let to_read = orders.clone();
-        let seen = self.readers.read(move |connection| place::read(connection, shop, &to_read)).await?;
+        let (to_read, watched) = (orders.clone(), self.watched.clone());
+        let read = move |connection: &Connection| {
+            let seen = place::read(connection, shop, &to_read)?;
+            let pause = watched.read(&to_read, &seen);
+            Ok((seen, pause))
+        };
+        let (seen, pause) = self.readers.read(read).await?;
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
+        let watched = self.watched.clone();
         self.writer
             .write(Commit::Alone, move |connection| {
-                let before = naive.then(|| seen.skus.clone());
-                let decision = decide(&orders, seen);
-                let stock = before.as_ref().map_or(place::StockWrite::Guarded, place::StockWrite::Overwrite);
-                place::write(connection, shop, &orders, &decision, stock)?;
-                Ok(decision.replies)
+                place::decide_and_write(connection, shop, &orders, seen, naive, &watched)
             })
             .await
+    }
+
+    /// Reads and decides in the transaction that writes.
+    async fn place_locked(
+        &self,
+        shop: ShopId,
+        orders: Arc<Vec<PlaceOrder>>,
+        commit: Commit,
+    ) -> Result<Vec<Reply>, StoreError> {
+        let watched = self.watched.clone();
+        self.writer.write(commit, move |connection| place::place(connection, shop, &orders, &watched)).await
     }
 }
 
@@ -183,13 +203,15 @@ impl Store for SqliteStore {
         orders: Arc<Vec<PlaceOrder>>,
         locking: Locking,
     ) -> Result<Vec<Reply>, StoreError> {
-        let commit = match locking {
-            Locking::None => return self.place_unlocked(shop, orders, true).await,
-            Locking::CompareAndSet => return self.place_unlocked(shop, orders, false).await,
-            Locking::Exclusive => Commit::Alone,
-            Locking::Shared => Commit::Shared,
+        let batch = orders.clone();
+        let placed = match locking {
+            Locking::None => self.place_unlocked(shop, batch, true).await,
+            Locking::CompareAndSet => self.place_unlocked(shop, batch, false).await,
+            Locking::Exclusive => self.place_locked(shop, batch, Commit::Alone).await,
+            Locking::Shared => self.place_locked(shop, batch, Commit::Shared).await,
         };
-        self.writer.write(commit, move |connection| place::place(connection, shop, &orders)).await
+        self.watched.ended(&orders, &placed);
+        placed
     }
 
     async fn cancel(

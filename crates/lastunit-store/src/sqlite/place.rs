@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use lastunit::{
     Address, Basket, CartLineSeen, CartOrdered, CartSeen, CartSnapshot, Decision, Fingerprint, Kept, Order,
     OrderId, OrderLine, OrderSeen, Outcome, PlaceOrder, Refusal, Reply, Seen, ShipTo, ShopId, SkuId, SkuSeen,
-    StoreError, UserId, decide,
+    StoreError, UserId, Watched, decide,
 };
 use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 
@@ -23,9 +23,29 @@ pub(super) fn place(
     connection: &Connection,
     shop: ShopId,
     batch: &[PlaceOrder],
+    watched: &Watched,
 ) -> Result<Vec<Reply>, StoreError> {
-    let decision = decide(batch, read(connection, shop, batch)?);
-    write(connection, shop, batch, &decision, StockWrite::Guarded)?;
+    let seen = read(connection, shop, batch)?;
+    if let Some(pause) = watched.read(batch, &seen) {
+        std::thread::sleep(pause);
+    }
+    decide_and_write(connection, shop, batch, seen, false, watched)
+}
+
+/// Decides on what was seen, and writes all of it in the transaction that is open; `naive` overwrites stock.
+pub(super) fn decide_and_write(
+    connection: &Connection,
+    shop: ShopId,
+    batch: &[PlaceOrder],
+    seen: Seen,
+    naive: bool,
+    watched: &Watched,
+) -> Result<Vec<Reply>, StoreError> {
+    let before = naive.then(|| seen.skus.clone());
+    let decision = decide(batch, seen);
+    let stock = before.as_ref().map_or(StockWrite::Guarded, StockWrite::Overwrite);
+    write(connection, shop, batch, &decision, stock)?;
+    watched.wrote(batch, &decision, before.as_ref());
     Ok(decision.replies)
 }
 
@@ -176,7 +196,7 @@ pub(super) fn read_cart_seq(connection: &Connection, shop: ShopId, user: &UserId
 }
 
 /// How stock is written.
-pub(super) enum StockWrite<'a> {
+enum StockWrite<'a> {
     /// As increments, only if what the decision rests on still holds.
     Guarded,
     /// As computed from these rows, whatever has become of them since: the naive strategy's lost update.
@@ -185,7 +205,7 @@ pub(super) enum StockWrite<'a> {
 
 /// Writes all of a decision. Every guarded write's row count is checked, so that it can't do harm even if the
 /// rows weren't locked when they were read: then it is a conflict.
-pub(super) fn write(
+fn write(
     connection: &Connection,
     shop: ShopId,
     batch: &[PlaceOrder],

@@ -1,9 +1,9 @@
-//! Where the benchmark's databases are made: each run gets a fresh one, which is gone after it.
+//! Where the databases of benchmarks and races are made: each run gets a fresh one, which is gone after it.
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result, bail, ensure};
-use lastunit::Store;
+use lastunit::{Store, Watched};
 use lastunit_store::RemoteConfig;
 use mysql_async::prelude::Queryable;
 
@@ -16,7 +16,7 @@ pub enum Place {
     Server(StoreUrl),
 }
 
-/// A fresh database of the benchmark.
+/// A fresh database of one run.
 pub struct Fresh {
     pub url: StoreUrl,
     /// The server that it has to be dropped on, and its name there.
@@ -62,13 +62,14 @@ impl Place {
         let server = match self {
             Self::Folder(folder) => {
                 let folder = tempfile::tempdir_in(folder)?;
-                let url = StoreUrl::Sqlite(folder.path().join("bench.db"));
+                let url = StoreUrl::Sqlite(folder.path().join("run.db"));
                 return Ok(Fresh { url, on_server: None, _folder: Some(folder) });
             }
             Self::Server(server) => server,
         };
-        let name = format!("lastunit_bench_{:016x}", rand::random::<u64>());
-        on_server(server, &format!("CREATE DATABASE {name}")).await?;
+        let name = format!("lastunit_run_{:016x}", rand::random::<u64>());
+        let created = on_server(server, &format!("CREATE DATABASE {name}")).await;
+        created.with_context(|| format!("{server} can't make a database: name a user who may"))?;
         let mut url = server.clone();
         match &mut url {
             StoreUrl::Postgres(url, config) | StoreUrl::MySql(url, config) => {
@@ -87,6 +88,11 @@ impl Fresh {
         self.url.open(Open::Create).await
     }
 
+    /// The same with somebody who watches.
+    pub async fn open_watched(&self, watched: Watched) -> Result<Arc<dyn Store>> {
+        self.url.open_watched(Open::Create, watched).await
+    }
+
     /// Runs a statement of the benchmark's own on it.
     pub async fn execute(&self, sql: &str) -> Result<()> {
         on_server(&self.url, sql).await
@@ -99,6 +105,11 @@ impl Fresh {
         store.close().await;
         ensure!(report.violations.is_empty(), "the benchmark broke an invariant: {:?}", report.violations);
         ensure!(report.orders >= acknowledged, "{} orders for {acknowledged} answers", report.orders);
+        self.drop_it().await
+    }
+
+    /// Drops it; nobody may be connected any more.
+    pub async fn drop_it(self) -> Result<()> {
         if let Some((server, name)) = &self.on_server {
             on_server(server, &format!("DROP DATABASE {name}")).await?;
         }
