@@ -1,4 +1,4 @@
-//! The command line `lastunit`: serve, import, check, migrate, keys, race, bench.
+//! The command line `lastunit`: serve, import, check, migrate, keys, race, bench, prove.
 
 mod bench;
 mod check;
@@ -7,6 +7,7 @@ mod import;
 mod keys;
 mod migrate;
 mod place;
+mod prove;
 mod race;
 mod serve;
 mod store_url;
@@ -36,6 +37,7 @@ enum Command {
     Keys(keys::Command),
     Race(race::Args),
     Bench(bench::Args),
+    Prove(prove::Args),
     /// Print the OpenAPI document of the server.
     Openapi,
 }
@@ -64,6 +66,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => keys::run(command).await,
         Command::Race(args) => race::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Prove(args) => prove::run(args).await,
         Command::Openapi => {
             print!("{}", lastunit_server::openapi_json());
             Ok(ExitCode::SUCCESS)

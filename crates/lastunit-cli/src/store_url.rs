@@ -279,6 +279,15 @@ impl fmt::Debug for CartsUrl {
 }
 
 impl CartsUrl {
+    /// The whole address, a password in it too; for another process, never for a person.
+    pub fn whole(&self) -> String {
+        match self {
+            Self::Store => "store".into(),
+            Self::Redis(url, config) if config.hash_tags => format!("{url}?hash_tags=true"),
+            Self::Redis(url, _) => url.clone(),
+        }
+    }
+
     /// The store with its carts where they are to be.
     pub async fn around(&self, store: Arc<dyn Store>) -> Result<Arc<dyn Store>> {
         match self {

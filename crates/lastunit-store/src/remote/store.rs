@@ -399,7 +399,8 @@ impl<D: Database> Store for RemoteStore<D> {
         transaction!(self, Access::Snapshot, |session| buyers::price_cart(session, shop, &lines))
     }
 
-    /// A repetition sets the line to the same again.
+    /// Not repeated where an earlier try may have been committed: an order may have taken the line since, and a repetition
+    /// would put it back.
     async fn set_cart_line(
         &self,
         shop: ShopId,
@@ -407,8 +408,11 @@ impl<D: Database> Store for RemoteStore<D> {
         sku: SkuId,
         line: CartLineSetting,
     ) -> Result<Option<Cart>, StoreError> {
-        let set = edit!(self, Access::Write, shop, user.as_str(), |session, _| {
-            buyers::set_cart_line(session, shop, user, sku, line)
+        let set = edit!(self, Access::Write, shop, user.as_str(), |session, again| async {
+            if again {
+                return Err(StoreError::Unavailable("a cart's line may have been set".into()));
+            }
+            buyers::set_cart_line(session, shop, user, sku, line).await
         });
         // Where there is no shop there is no SKU.
         if set == Err(StoreError::NoSuchShop) { Ok(None) } else { set }

@@ -5,11 +5,12 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use super::Client;
@@ -60,6 +61,11 @@ pub struct Ran {
 }
 
 impl Ran {
+    fn of(ended: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        Self { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
+    }
+
     /// The output of a command that has to succeed.
     pub fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
@@ -114,9 +120,18 @@ impl Database {
     pub async fn run(&self, args: &[&str]) -> Ran {
         let mut command = self.command(args);
         let ended = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
-        let ended = ended.expect("the binary runs");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Ran { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
+        Ran::of(ended.expect("the binary runs"))
+    }
+
+    /// Runs a command, interrupts it as Ctrl-C does after so long, and waits for its end.
+    pub async fn interrupt(&self, args: &[&str], after: Duration) -> Ran {
+        let mut command = self.command(args);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        tokio::time::sleep(after).await;
+        let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("no panic");
+        Ran::of(ended.expect("its end"))
     }
 
     /// Starts a server with [`Database::KEY`].
