@@ -1,16 +1,11 @@
 //! `lastunit import`: products from a CSV file, all or nothing.
 
-mod plain;
-mod shopify;
-mod table;
-
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use lastunit::{Amount, Currency, NewProduct, ShopId, ShopSettings, Source, SystemSource};
+use lastunit::{Amount, Currency, ShopId, ShopSettings, Source, SystemSource, import};
 
 use crate::store_url::{Open, StoreArg};
-use table::{Problem, Table};
 
 /// Import products from a CSV file: Shopify's export format, or the columns product,sku,name,price,stock.
 ///
@@ -39,15 +34,6 @@ const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// The most problems that are named.
 const MAX_NAMED: usize = 20;
 
-/// What a file holds.
-#[derive(Debug, PartialEq, Eq)]
-struct Import {
-    format: &'static str,
-    products: Vec<NewProduct>,
-    /// What a person should know, though nothing is wrong.
-    notes: Vec<String>,
-}
-
 pub async fn run(args: Args) -> Result<ExitCode> {
     let named = || format!("{}", args.file.display());
     let size = std::fs::metadata(&args.file).with_context(named)?.len();
@@ -67,7 +53,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         (None, None) => Currency::new("GBP")?,
     };
 
-    let import = match read(&bytes, currency) {
+    let import = match import::read(&bytes, currency) {
         Ok(import) => import,
         Err(problems) => {
             for problem in problems.iter().take(MAX_NAMED) {
@@ -114,29 +100,4 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// Reads a file of either format; or all that is wrong with it.
-fn read(bytes: &[u8], currency: Currency) -> Result<Import, Vec<Problem>> {
-    let table = Table::read(bytes)?;
-    let import = if table.has("Handle") {
-        shopify::read(&table, currency)?
-    } else if table.has("sku") {
-        plain::read(&table, currency)?
-    } else {
-        return Err(vec![Problem::at_line(
-            1,
-            "the header is neither that of a Shopify export (Handle, Title, …) nor product,sku,name,price,stock",
-        )]);
-    };
-    if import.products.is_empty() {
-        return Err(vec![Problem::at_line(1, "there is no product in it")]);
-    }
-    let invalid: Vec<Problem> = import
-        .products
-        .iter()
-        .filter_map(|product| product.validate().err().map(|why| (product, why)))
-        .map(|(product, why)| Problem::of_file(format!("product {:?}: {why}", product.name)))
-        .collect();
-    if invalid.is_empty() { Ok(import) } else { Err(invalid) }
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{IsTerminal, Write},
     net::SocketAddr,
-    num::{NonZeroU64, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use lastunit::{Config, Engine, Role, Source, Store, Strategy, SystemSource, Timestamp};
 use lastunit_server::{Metrics, Server, ServerConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -57,6 +58,14 @@ pub struct Args {
     /// The most connections served at once.
     #[arg(long, env = "LASTUNIT_MAX_CONNECTIONS", default_value = "4096", value_name = "N")]
     max_connections: NonZeroUsize,
+    /// The most calls a second by which one buyer may change something, and twice as many at once after a pause;
+    /// past it a call is answered 429. Without it buyers aren't limited.
+    #[arg(long, env = "LASTUNIT_BUYER_RATE", value_name = "N")]
+    buyer_rate: Option<NonZeroU32>,
+    /// The most calls a second with one service key, and twice as many at once after a pause; past it a call is
+    /// answered 429. Without it keys aren't limited.
+    #[arg(long, env = "LASTUNIT_KEY_RATE", value_name = "N")]
+    key_rate: Option<NonZeroU32>,
     /// How long a client may take to send the head of a request.
     #[arg(long, env = "LASTUNIT_HEADER_TIMEOUT_MS", default_value = "15000", value_name = "MS")]
     header_timeout_ms: NonZeroU64,
@@ -85,6 +94,7 @@ const REFUSALS_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     start_log(&args)?;
+    raise_file_limit(args.max_connections.get());
     // Before anything else: a signal that comes while starting must stop the server too.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -115,6 +125,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         body_timeout: Duration::from_millis(args.body_timeout_ms.get()),
         drain_timeout: Duration::from_millis(args.drain_timeout_ms.get()),
         max_connections: args.max_connections.get(),
+        buyer_rate: args.buyer_rate,
+        key_rate: args.key_rate,
         ..ServerConfig::default()
     };
     let server = Server::start(listener, engine, limits, metrics).await?;
@@ -147,6 +159,23 @@ fn start_log(args: &Args) -> Result<()> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// Lets the process open as many files as it is allowed to, for every connection is one: past the limit nobody could
+/// connect any more, however slow those are who hold the others.
+fn raise_file_limit(max_connections: usize) {
+    // Connections that wait for a seat, those to the database, its files.
+    const OTHERS: usize = 1024 + 256;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let most = if raised.is_ok() { limit.maximum } else { limit.current };
+    let wanted = max_connections.saturating_add(OTHERS) as u64;
+    if let Some(most) = most.filter(|&most| most < wanted) {
+        tracing::warn!(
+            "only {most} files may be open at once: for --max-connections {max_connections} allow {wanted} \
+             (ulimit -n), or lower it"
+        );
+    }
 }
 
 /// Takes the key that was given, or makes one where the store has none: that one is returned.

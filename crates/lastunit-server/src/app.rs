@@ -8,7 +8,10 @@ use std::sync::{
 use lastunit::{Engine, ShopId, Store, StoreError};
 use tokio::sync::Notify;
 
-use crate::{config::ServerConfig, metrics::Metrics, problem::Problem, service_keys::ServiceKeys};
+use crate::{
+    config::ServerConfig, metrics::Metrics, problem::Problem, rate_limits::RateLimits,
+    service_keys::ServiceKeys,
+};
 
 /// One server's state.
 pub(crate) struct App {
@@ -16,6 +19,7 @@ pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: ServiceKeys,
+    pub(crate) rates: RateLimits,
     /// Set for good when a shutdown is asked for.
     pub(crate) stopping: AtomicBool,
     /// Changes that run detached from their connections.

@@ -12,6 +12,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use lastunit::is_clean;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
@@ -222,8 +223,9 @@ fn plain(text: &str) -> String {
 
 /// At most `most` characters, without any that would change how the text looks.
 fn clip(text: &str, most: usize) -> String {
+    let clean = |c: char| is_clean(c.encode_utf8(&mut [0; 4]), false);
     let mut clipped: String =
-        text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        text.chars().take(most).map(|c| if clean(c) { c } else { '\u{fffd}' }).collect();
     if text.chars().nth(most).is_some() {
         clipped.push('…');
     }
@@ -318,6 +320,15 @@ mod tests {
     fn a_huge_field_name_is_clipped() {
         let body = format!(r#"{{"{}": 1}}"#, "x".repeat(50_000));
         assert!(refused(body.as_bytes()).1.len() < 500);
+    }
+
+    #[test]
+    fn a_field_name_that_would_change_how_the_text_looks_is_shown_without_that() {
+        for mark in ["\\u001b[31m", "\\n", "\u{202e}", "\\u202e", "\u{2066}", "\u{85}"] {
+            let (code, detail) = refused(format!(r#"{{"a{mark}b": 1}}"#).as_bytes());
+            assert_eq!(code, "invalid_request");
+            assert!(is_clean(&detail, false) && detail.contains("`a\u{fffd}"), "{mark}: {detail:?}");
+        }
     }
 
     #[test]

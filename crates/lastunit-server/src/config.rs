@@ -1,6 +1,6 @@
 //! Limits of the server.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// Limits of a [`crate::Server`]. The defaults suit a server behind a reverse proxy as well as one without.
 #[derive(Debug, Clone)]
@@ -22,6 +22,12 @@ pub struct ServerConfig {
     /// The most changes under way at once, those of clients that hung up included; past it a call is answered
     /// 503.
     pub max_changes: usize,
+    /// How many calls that change something a buyer may make a second; twice as many at once after a pause. Past
+    /// it a call is answered 429. `None`: as many as come.
+    pub buyer_rate: Option<NonZeroU32>,
+    /// How many calls of any kind may be made a second with one service key; twice as many at once after a pause.
+    /// Past it a call is answered 429. `None`: as many as come.
+    pub key_rate: Option<NonZeroU32>,
     /// Once a shutdown was asked for: how long to go on serving, with /health/ready at 503, so that a load
     /// balancer can notice.
     pub ready_grace: Duration,
@@ -44,6 +50,8 @@ impl Default for ServerConfig {
             max_connections: 4096,
             connection_wait: Duration::from_millis(500),
             max_changes: 16_384,
+            buyer_rate: None,
+            key_rate: None,
             ready_grace: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(1),

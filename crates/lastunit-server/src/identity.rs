@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts},
 };
 use lastunit::{IdempotencyKey, Role, ShopId, UserId};
 
@@ -36,17 +36,24 @@ pub(crate) struct Admin {
 
 impl Caller {
     fn of(headers: &HeaderMap, app: &App) -> Result<Self, Problem> {
-        let role = app.keys.role(bearer(headers)?).ok_or_else(|| {
+        let key = bearer(headers)?;
+        let role = app.keys.role(key).ok_or_else(|| {
             Problem::new(Code::Unauthenticated, "The service key is unknown or was revoked: use a valid one.")
         })?;
+        app.rates.count_call(key, &app.metrics)?;
         Ok(Self { shop: shop(headers)?, role })
     }
 }
 
 impl Buyer {
-    pub(crate) fn of(headers: &HeaderMap, app: &App) -> Result<Self, Problem> {
+    /// Before the body is read: what is refused here costs least.
+    pub(crate) fn of(method: &Method, headers: &HeaderMap, app: &App) -> Result<Self, Problem> {
         let Caller { shop, .. } = Caller::of(headers, app)?;
-        Ok(Self { shop, user: user(headers)? })
+        let user = user(headers)?;
+        if !method.is_safe() {
+            app.rates.count_change(shop, &user, &app.metrics)?;
+        }
+        Ok(Self { shop, user })
     }
 }
 
@@ -62,7 +69,7 @@ impl FromRequestParts<Arc<App>> for Buyer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        Self::of(&parts.headers, app)
+        Self::of(&parts.method, &parts.headers, app)
     }
 }
 
@@ -106,7 +113,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyK
     IdempotencyKey::new(text).map(Some).map_err(|_| wrong())
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&[u8], Problem> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&[u8], Problem> {
     let wrong = || {
         Problem::new(
             Code::Unauthenticated,
@@ -118,7 +125,7 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Problem> {
     if scheme.eq_ignore_ascii_case(b"bearer ") { Ok(key.trim_ascii()) } else { Err(wrong()) }
 }
 
-fn shop(headers: &HeaderMap) -> Result<ShopId, Problem> {
+pub(crate) fn shop(headers: &HeaderMap) -> Result<ShopId, Problem> {
     let wrong = || Problem::invalid("Send one Lastunit-Shop header with the shop's id, or none for shop 1.");
     let Some(value) = single(headers, &LASTUNIT_SHOP).map_err(|Twice| wrong())? else {
         return Ok(ShopId::FIRST);
@@ -126,7 +133,7 @@ fn shop(headers: &HeaderMap) -> Result<ShopId, Problem> {
     value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)
 }
 
-fn user(headers: &HeaderMap) -> Result<UserId, Problem> {
+pub(crate) fn user(headers: &HeaderMap) -> Result<UserId, Problem> {
     let wrong = || {
         Problem::invalid(
             "Send one Lastunit-User header that names the buyer: 1 to 64 printable ASCII characters.",

@@ -22,6 +22,8 @@ mod catalogue;
 mod config;
 mod connection;
 mod entry;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod identity;
 mod list;
@@ -30,6 +32,7 @@ mod openapi;
 mod orders;
 mod origin;
 mod problem;
+mod rate_limits;
 mod request_id;
 mod routes;
 mod schema;

@@ -34,11 +34,17 @@ pub struct Metrics {
     requests_in_flight: Gauge,
     connections_open: Gauge,
     connections_refused: Counter,
+    rate_limited: Family<Limit, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -70,6 +76,7 @@ impl Metrics {
             requests_in_flight: Gauge::default(),
             connections_open: Gauge::default(),
             connections_refused: Counter::default(),
+            rate_limited: Family::default(),
         };
         metrics.register();
         Arc::new(metrics)
@@ -107,6 +114,11 @@ impl Metrics {
             "Connections answered 503 or closed, as there were too many",
             self.connections_refused.clone(),
         );
+        all.register(
+            "http_requests_rate_limited",
+            "Requests answered 429, by the limit that they exceeded",
+            self.rate_limited.clone(),
+        );
     }
 
     /// All figures as OpenMetrics text; the queue's depth is measured by whoever asks.
@@ -137,6 +149,10 @@ impl Metrics {
 
     pub(crate) fn connection_refused(&self) {
         self.connections_refused.inc();
+    }
+
+    pub(crate) fn rate_limited(&self, limit: &'static str) {
+        self.rate_limited.get_or_create(&Limit { limit }).inc();
     }
 }
 

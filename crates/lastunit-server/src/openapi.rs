@@ -84,6 +84,11 @@ fn complete(path: &str, operation: &mut Operation) {
         answer(operation, 401, "unauthenticated: the service key is missing or unknown");
         answer(operation, 404, "not_found: there is no such object or shop, or it is another buyer's");
         answer(operation, 422, "invalid_request, or another code that says what is wrong with the request");
+        answer(
+            operation,
+            429,
+            "rate_limited: too many calls of the buyer or with the service key; wait, then send it again",
+        );
         answer(operation, 503, "overloaded or store_unavailable: wait, then send the same request again");
     }
     if of_admin {
@@ -107,7 +112,7 @@ fn answer(operation: &mut Operation, status: u16, description: &str) {
     let problem = Content::new(Some(Ref::from_schema_name(schema::Problem::name())));
     let mut response = Response::new(description);
     response.content.insert("application/problem+json".into(), RefOr::T(problem));
-    if status == 503 {
+    if matches!(status, 429 | 503) {
         let seconds = HeaderBuilder::new().schema(Some(u32::schema())).description(Some("Seconds to wait"));
         response.headers.insert("Retry-After".into(), RefOr::T(seconds.build()));
     }

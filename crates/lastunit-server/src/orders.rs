@@ -48,7 +48,7 @@ struct LineBody {
 }
 
 impl OrderBody {
-    fn into_request(self, buyer: Buyer, Key(key): Key) -> Result<PlaceRequest, Problem> {
+    pub(crate) fn into_request(self, buyer: Buyer, Key(key): Key) -> Result<PlaceRequest, Problem> {
         let basket = match self.lines {
             None => Basket::Cart,
             Some(lines) => Basket::Lines(demand(&lines)?),

@@ -13,7 +13,7 @@
 //! | 4007 | another call ordered this cart | `cart_changed` |
 //! | 4008 | the Idempotency-Key was used for another request | `idempotency_key_reused` |
 //! | 5000 | a bug | `internal_error` |
-//! | 5003 | busy: send the same request again | `overloaded`, `store_unavailable` |
+//! | 5003 | busy, or too many calls: send the same request again | `overloaded`, `store_unavailable`, `rate_limited` |
 
 use std::sync::Arc;
 
@@ -55,8 +55,8 @@ struct Committed {
 ///
 /// Always HTTP 200, with a `code`: 0 placed; 4001 the request is wrong; 4002 no valid service key; 4003 no such
 /// address or shop; 4004 nothing is selected; 4005 insufficient stock; 4006 a SKU can't be ordered; 4007 another
-/// call ordered this cart; 4008 the Idempotency-Key was used for another request; 5000 a bug; 5003 busy, send the
-/// same request again. Without an Idempotency-Key a repeated call isn't recognised, but a cart can't be ordered
+/// call ordered this cart; 4008 the Idempotency-Key was used for another request; 5000 a bug; 5003 busy or
+/// too many calls, send the same request again as soon as Retry-After says. Without an Idempotency-Key a repeated call isn't recognised, but a cart can't be ordered
 /// twice all the same.
 #[utoipa::path(
     post, path = "/orders/commit/", tag = "origin", operation_id = "origin_commit",
@@ -73,7 +73,7 @@ pub(crate) async fn commit(State(app): State<Arc<App>>, request: Request) -> Res
 }
 
 async fn try_commit(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let Buyer { shop, user } = Buyer::of(request.headers(), &app)?;
+    let Buyer { shop, user } = Buyer::of(request.method(), request.headers(), &app)?;
     let key = match idempotency_key(request.headers())? {
         Some(key) => key,
         None => random_key(&app)?,
@@ -135,7 +135,7 @@ fn origin_code(code: Code) -> u16 {
         | Code::OrderNotCancelable
         | Code::Conflict => 4001,
         Code::InternalError => 5000,
-        Code::Overloaded | Code::StoreUnavailable => 5003,
+        Code::RateLimited | Code::Overloaded | Code::StoreUnavailable => 5003,
     }
 }
 

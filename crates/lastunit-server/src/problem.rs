@@ -2,7 +2,7 @@
 //!
 //! A handler returns a [`Problem`]; `entry` renders it, when it knows the request's id, and logs it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     body::Body,
@@ -60,6 +60,7 @@ codes! {
     RequestTimeout 408 "request_timeout" "The body took too long to arrive";
     TooLarge 413 "too_large" "The body is too large";
     UnsupportedMediaType 415 "unsupported_media_type" "The body must be JSON";
+    RateLimited 429 "rate_limited" "Too many calls in a short time";
     InternalError 500 "internal_error" "Something went wrong here";
     Overloaded 503 "overloaded" "Too much is waiting already";
     StoreUnavailable 503 "store_unavailable" "The store isn't available";
@@ -92,6 +93,8 @@ struct Inner {
     detail: Cow<'static, str>,
     members: Members,
     replayed: bool,
+    /// After how many seconds the same request may be sent again, where nothing but time has to change.
+    retry_after_s: Option<u64>,
     /// For the log alone.
     cause: Option<String>,
     /// Set by the origin's endpoint: the problem is answered in its manner.
@@ -122,7 +125,9 @@ struct OriginBody<'a> {
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (detail, members) = (detail.into(), Members::None);
-        Self(Box::new(Inner { code, detail, members, replayed: false, cause: None, origin_code: None }))
+        let retry_after_s = matches!(code, Code::Overloaded | Code::StoreUnavailable).then_some(1);
+        let (replayed, cause, origin_code) = (false, None, None);
+        Self(Box::new(Inner { code, detail, members, replayed, retry_after_s, cause, origin_code }))
     }
 
     pub(crate) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -157,6 +162,17 @@ impl Problem {
         Self::new(Code::StoreUnavailable, detail)
     }
 
+    /// Too many calls of `whom`; the next one is welcome after `wait`.
+    pub(crate) fn rate_limited(whom: &'static str, wait: Duration) -> Self {
+        let detail = format!(
+            "There were too many calls {whom} in a short time. Wait as long as Retry-After says, then send the \
+             same request again, with the same Idempotency-Key if it had one."
+        );
+        let mut problem = Self::new(Code::RateLimited, detail);
+        problem.0.retry_after_s = Some(wait.as_millis().div_ceil(1000).max(1) as u64);
+        problem
+    }
+
     /// Something for the log that the client must not see.
     pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
         self.0.cause = Some(cause.into());
@@ -183,14 +199,13 @@ impl Problem {
         self.0.cause.as_deref()
     }
 
-    #[cfg(test)]
     pub(crate) fn detail(&self) -> &str {
         &self.0.detail
     }
 
     /// The finished answer, but for the X-Request-Id that every answer gets.
     pub(crate) fn render(&self, request_id: &str) -> Response {
-        let Inner { code, detail, members, replayed, cause: _, origin_code } = &*self.0;
+        let Inner { code, detail, members, replayed, retry_after_s, cause: _, origin_code } = &*self.0;
         let (status, media_type, body) = if let &Some(code) = origin_code {
             let body = serde_json::to_vec(&OriginBody { code, errmsg: detail, order_id: None });
             (200, "application/json", body)
@@ -210,8 +225,8 @@ impl Problem {
         *response.status_mut() = StatusCode::from_u16(status).expect("the table holds valid statuses");
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        if matches!(code, Code::Overloaded | Code::StoreUnavailable) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = *retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if *code == Code::Unauthenticated && status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -370,6 +385,15 @@ mod tests {
     fn a_clash_is_told_in_a_sentence() {
         let problem = Problem::from(StoreError::Clash("the handle is taken".into()));
         assert_eq!((problem.code(), problem.detail()), (Code::Conflict, "The handle is taken."));
+    }
+
+    #[test]
+    fn whoever_is_early_is_told_to_wait_whole_seconds() {
+        for (wait_ms, told) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (59_999, "60")] {
+            let response = Problem::rate_limited("of a test", Duration::from_millis(wait_ms)).render("id");
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers()[header::RETRY_AFTER], told);
+        }
     }
 
     #[test]

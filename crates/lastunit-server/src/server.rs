@@ -24,6 +24,7 @@ use crate::{
     connection::{self, Phase},
     entry::Entry,
     metrics::Metrics,
+    rate_limits::RateLimits,
     service_keys::ServiceKeys,
 };
 
@@ -70,7 +71,8 @@ impl Server {
             tracing::warn!("there is no service key yet: every call but health and metrics will be refused");
         }
         let (stopping, changes) = (AtomicBool::new(false), Changes::default());
-        let app = Arc::new(App { engine, config, metrics, keys, stopping, changes });
+        let rates = RateLimits::of(&config);
+        let app = Arc::new(App { engine, config, metrics, keys, rates, stopping, changes });
         let (stop, stopped) = watch::channel(false);
         let work = tokio::spawn(run(listener, app.clone(), stopped));
         tracing::info!(%address, keys = count, "serving");

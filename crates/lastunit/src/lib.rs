@@ -23,6 +23,7 @@ mod decide;
 mod demand;
 mod engine;
 mod ids;
+pub mod import;
 mod money;
 mod order;
 mod source;

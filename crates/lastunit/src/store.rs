@@ -297,8 +297,13 @@ pub trait Store: Send + Sync + 'static {
     /// Adds a service key; one that is there already gets the new role and label.
     async fn add_service_key(&self, key: ServiceKey) -> Result<(), StoreError>;
 
-    /// Revokes all service keys with this label; how many there were.
-    async fn revoke_service_keys(&self, label: &str, at: Timestamp) -> Result<usize, StoreError>;
+    /// Revokes all service keys with this label, or those that were made before a time; how many there were.
+    async fn revoke_service_keys(
+        &self,
+        label: &str,
+        made_before: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<usize, StoreError>;
 
     /// Forgets refusals that were kept under their keys before this time; how many, at most `limit`. Keys of
     /// placed orders stay for ever.

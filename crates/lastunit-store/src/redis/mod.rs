@@ -258,7 +258,9 @@ pass_on! {
     fn delete_address(shop: ShopId, user: &UserId, id: AddressId) -> Result<bool, StoreError>;
     fn service_keys() -> Result<Vec<ServiceKey>, StoreError>;
     fn add_service_key(key: ServiceKey) -> Result<(), StoreError>;
-    fn revoke_service_keys(label: &str, at: Timestamp) -> Result<usize, StoreError>;
+    fn revoke_service_keys(
+        label: &str, made_before: Option<Timestamp>, at: Timestamp
+    ) -> Result<usize, StoreError>;
     fn forget_refusals(before: Timestamp, limit: usize) -> Result<usize, StoreError>;
     fn check() -> Result<CheckReport, StoreError>;
     fn ping() -> Result<(), StoreError>;

@@ -32,8 +32,11 @@ pub(super) async fn add(session: &mut impl Session, key: &ServiceKey) -> Result<
 pub(super) async fn revoke(
     session: &mut impl Session,
     label: &str,
+    made_before: Option<Timestamp>,
     at: Timestamp,
 ) -> Result<usize, StoreError> {
-    let update = "UPDATE service_key SET revoked_at = $2 WHERE label = $1 AND revoked_at IS NULL";
-    Ok(session.execute(update, values![label, at.unix_ms()]).await? as usize)
+    let before = made_before.map_or(i64::MAX, Timestamp::unix_ms);
+    let update =
+        "UPDATE service_key SET revoked_at = $2 WHERE label = $1 AND created_at < $3 AND revoked_at IS NULL";
+    Ok(session.execute(update, values![label, at.unix_ms(), before]).await? as usize)
 }

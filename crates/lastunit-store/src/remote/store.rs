@@ -473,11 +473,16 @@ impl<D: Database> Store for RemoteStore<D> {
     }
 
     /// What an earlier try revoked, a repetition doesn't find.
-    async fn revoke_service_keys(&self, label: &str, at: Timestamp) -> Result<usize, StoreError> {
+    async fn revoke_service_keys(
+        &self,
+        label: &str,
+        made_before: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<usize, StoreError> {
         let mut revoked = 0;
         transaction!(self, Access::Write, |session, again| async {
             let earlier = if again { revoked } else { 0 };
-            revoked = service_keys::revoke(session, label, at).await?.max(earlier);
+            revoked = service_keys::revoke(session, label, made_before, at).await?.max(earlier);
             Ok(revoked)
         })
     }

@@ -433,10 +433,17 @@ impl Store for SqliteStore {
         self.writer.write(Commit::Shared, move |connection| service_keys::add(connection, &key)).await
     }
 
-    async fn revoke_service_keys(&self, label: &str, at: Timestamp) -> Result<usize, StoreError> {
+    async fn revoke_service_keys(
+        &self,
+        label: &str,
+        made_before: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<usize, StoreError> {
         let label = label.to_owned();
         self.writer
-            .write(Commit::Shared, move |connection| service_keys::revoke(connection, &label, at))
+            .write(Commit::Shared, move |connection| {
+                service_keys::revoke(connection, &label, made_before, at)
+            })
             .await
     }
 

@@ -39,9 +39,17 @@ pub(super) fn add(connection: &Connection, key: &ServiceKey) -> Result<(), Store
         .map_err(error)
 }
 
-pub(super) fn revoke(connection: &Connection, label: &str, at: Timestamp) -> Result<usize, StoreError> {
+pub(super) fn revoke(
+    connection: &Connection,
+    label: &str,
+    made_before: Option<Timestamp>,
+    at: Timestamp,
+) -> Result<usize, StoreError> {
+    let before = made_before.map_or(i64::MAX, Timestamp::unix_ms);
     connection
-        .prepare_cached("UPDATE service_key SET revoked_at = ?2 WHERE label = ?1 AND revoked_at IS NULL")
-        .and_then(|mut update| update.execute(params![label, at.unix_ms()]))
+        .prepare_cached(
+            "UPDATE service_key SET revoked_at = ?2 WHERE label = ?1 AND created_at < ?3 AND revoked_at IS NULL",
+        )
+        .and_then(|mut update| update.execute(params![label, at.unix_ms(), before]))
         .map_err(error)
 }

@@ -107,11 +107,25 @@ pub async fn service_keys_are_added_listed_and_revoked(bench: &Bench) {
     bench.store.add_service_key(key(1, Role::Admin, "web 2")).await.expect("a changed key");
     let changed = &listed().await[0];
     assert_eq!((changed.role, changed.label.as_str()), (Role::Admin, "web 2"));
-    assert_eq!(bench.store.revoke_service_keys("web", bench.now()).await, Ok(1));
-    assert_eq!(bench.store.revoke_service_keys("web", bench.now()).await, Ok(0), "they were revoked");
-    assert_eq!(bench.store.revoke_service_keys("unheard of", bench.now()).await, Ok(0));
-    let hashes: Vec<u8> = listed().await.iter().map(|key| key.hash[0]).collect();
-    assert_eq!(hashes, [1, 2]);
+    let revoked = async |label: &str, made_before: Option<&ServiceKey>| {
+        let made_before = made_before.map(|key| key.created_at);
+        bench.store.revoke_service_keys(label, made_before, bench.now()).await.expect("a revocation")
+    };
+    assert_eq!(revoked("web", None).await, 1);
+    assert_eq!(revoked("web", None).await, 0, "they were revoked");
+    assert_eq!(revoked("unheard of", None).await, 0);
+    let hashes = async || listed().await.iter().map(|key| key.hash[0]).collect::<Vec<_>>();
+    assert_eq!(hashes().await, [1, 2]);
+
+    // What was made before the newest goes, and the newest stays.
+    let [older, newest] = [key(4, Role::Shop, "till"), key(5, Role::Shop, "till")];
+    for key in [&older, &newest] {
+        bench.store.add_service_key(key.clone()).await.expect("a new key");
+    }
+    assert_eq!(revoked("till", Some(&older)).await, 0);
+    assert_eq!(revoked("till", Some(&newest)).await, 1);
+    assert_eq!(revoked("till", Some(&newest)).await, 0);
+    assert_eq!(hashes().await, [1, 2, 5]);
 }
 
 pub async fn a_check_counts_what_there_is(bench: &Bench) {

@@ -52,7 +52,12 @@ impl Call {
 
     /// A body that says it is JSON.
     pub fn bytes(self, body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), ..self.header("content-type", "application/json") }
+        self.header("content-type", "application/json").body(body)
+    }
+
+    /// A body of which nothing is said.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..self }
     }
 }
 

@@ -38,7 +38,7 @@ fn operation(call: &Call) -> Option<&'static Value> {
 pub(super) fn assert_documented(call: &Call, answer: &Answer) {
     let what = format!("{} {} → {} {}", call.method, call.path, answer.status, answer.text());
     assert!(answer.header("x-request-id").is_some(), "no X-Request-Id: {what}");
-    if answer.status == 503 {
+    if matches!(answer.status, 429 | 503) {
         assert!(answer.header("retry-after").is_some(), "no Retry-After: {what}");
     }
     let Some(operation) = operation(call) else {

@@ -1,4 +1,5 @@
-//! Who may see and do what: rows 11 to 14 of the table of bad input, and service keys.
+//! Who may see and do what: rows 11 to 14 of the table of bad input, and of rows 25 to 27 what there is without sessions
+//! and logins.
 
 use lastunit_tests::server::{Answer, Call, GUARD, HasId, Shop, address, operations, order_of};
 use serde_json::json;
@@ -95,14 +96,49 @@ async fn row_14_a_key_used_by_another_buyer() {
 }
 
 #[tokio::test]
-async fn a_revoked_service_key_is_refused_before_long() {
+async fn row_25_a_cookie_and_a_form_of_another_site_come_to_nothing() {
+    let shop = Shop::open().await;
+    let sku = shop.sku(250, 5).await;
+    // What a browser can be made to send: its cookies, a simple media type, and no header of our own.
+    let order = order_of(&[(sku, 1)]).to_string();
+    for media in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+        for path in ["/v1/orders", "/v1/addresses", "/v1/admin/settings"] {
+            let forged = Call::post(path)
+                .header("cookie", "session=admin; key=shop-key-of-a-test-0123456789abcdef")
+                .header("origin", "https://evil.test")
+                .header("referer", "https://evil.test/")
+                .header("content-type", media);
+            let answer = shop.stranger().send(forged.body(order.clone())).await;
+            assert!(matches!(answer.status, 401 | 405), "{media} {path}: {}", answer.text());
+        }
+    }
+    // And it lets no other site ask for more: a preflight is answered without leave, and no cookie is ever set.
+    let preflight = Call::new("OPTIONS", "/v1/orders")
+        .header("origin", "https://evil.test")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization, idempotency-key");
+    let asked = shop.stranger().send(preflight).await;
+    asked.problem(405, "method_not_allowed");
+    let answered =
+        shop.buyer("ada").send(Call::new("GET", "/v1/skus").header("origin", "https://evil.test")).await;
+    answered.is(200);
+    for answer in [asked, answered] {
+        let names: Vec<&str> = answer.headers.keys().map(|name| name.as_str()).collect();
+        let given = names.iter().any(|name| name.starts_with("access-control-") || *name == "set-cookie");
+        assert!(!given, "{names:?}");
+    }
+    assert_eq!(shop.stock(sku).await, 5);
+}
+
+#[tokio::test]
+async fn row_26_a_revoked_service_key_is_refused_before_long() {
     let shop = Shop::open_with(|options| {
         options.server.service_key_refresh = std::time::Duration::from_millis(20);
     })
     .await;
     let ada = shop.buyer("ada");
     ada.get("/v1/orders").await.is(200);
-    let revoked = shop.bench.store.revoke_service_keys("shop", shop.bench.now()).await;
+    let revoked = shop.bench.store.revoke_service_keys("shop", None, shop.bench.now()).await;
     assert_eq!(revoked.expect("a revocation"), 1);
     let refused = async {
         // Over the same connection: it is the key that counts.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Something wrong with a file, and where.
+/// Something wrong with a file, and where: `line 3, column 4 (price): "ten" is no price: …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     line: Option<u64>,
@@ -12,12 +12,12 @@ pub struct Problem {
 
 impl Problem {
     /// Of a whole line.
-    pub fn at_line(line: u64, what: impl Into<String>) -> Self {
+    pub(super) fn at_line(line: u64, what: impl Into<String>) -> Self {
         Self { line: Some(line), column: None, what: what.into() }
     }
 
     /// Of no line in particular.
-    pub fn of_file(what: impl Into<String>) -> Self {
+    pub(super) fn of_file(what: impl Into<String>) -> Self {
         Self { line: None, column: None, what: what.into() }
     }
 }
@@ -95,15 +95,15 @@ impl<'a> Row<'a> {
         self.record.position().map_or(0, csv::Position::line)
     }
 
-    /// What is wrong with one of its cells.
+    /// What is wrong with one of its cells; with the row, where the file has no such column.
     pub fn problem(&self, column: &str, what: impl Into<String>) -> Problem {
         let at = self.table.header.iter().position(|name| name == column);
-        let number = at.map_or(0, |at| at + 1);
-        Problem { line: Some(self.line()), column: Some((number, column.into())), what: what.into() }
+        let column = at.map(|at| (at + 1, column.into()));
+        Problem { line: Some(self.line()), column, what: what.into() }
     }
 
     /// A price in minor units.
-    pub fn price(&self, column: &str, currency: lastunit::Currency) -> Result<lastunit::Amount, Problem> {
+    pub fn price(&self, column: &str, currency: crate::Currency) -> Result<crate::Amount, Problem> {
         let text = self.get(column);
         currency.parse_amount(text).map_err(|_| {
             let decimals = currency.decimals();
@@ -120,8 +120,8 @@ impl<'a> Row<'a> {
     pub fn stock(&self, column: &str) -> Result<i64, Problem> {
         let text = self.get(column);
         let stock = if text.is_empty() { Ok(0) } else { text.parse::<i64>() };
-        stock.ok().filter(|stock| (0..=lastunit::MAX_STOCK).contains(stock)).ok_or_else(|| {
-            let most = lastunit::MAX_STOCK;
+        stock.ok().filter(|stock| (0..=crate::MAX_STOCK).contains(stock)).ok_or_else(|| {
+            let most = crate::MAX_STOCK;
             self.problem(column, format!("{text:?} is no stock: write a whole number from 0 to {most}"))
         })
     }

@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 
-use lastunit::{Currency, NewProduct, NewSku, slug};
-
 use super::{
     Import,
     table::{Problem, Row, Table},
 };
+use crate::{Currency, NewProduct, NewSku, slug};
 
 const COLUMNS: [&str; 5] = ["product", "sku", "name", "price", "stock"];
 
 /// Reads the products; or everything that is wrong.
-pub fn read(table: &Table, currency: Currency) -> Result<Import, Vec<Problem>> {
+pub(super) fn read(table: &Table, currency: Currency) -> Result<Import, Vec<Problem>> {
     let missing = COLUMNS.iter().filter(|name| !table.has(name)).map(|name| format!("no column {name:?}"));
     let unknown = table.header().iter().filter(|name| !COLUMNS.contains(&name.as_str()));
     let unknown = unknown.map(|name| format!("the column {name:?} isn't known"));

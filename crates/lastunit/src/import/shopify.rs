@@ -3,12 +3,11 @@
 
 use std::collections::HashMap;
 
-use lastunit::{Currency, NewProduct, NewSku, slug};
-
 use super::{
     Import,
     table::{Problem, Row, Table},
 };
+use crate::{Currency, NewProduct, NewSku, slug};
 
 /// A product under way, with what its variants inherit.
 struct Draft {
@@ -17,7 +16,7 @@ struct Draft {
 }
 
 /// Reads the products; or everything that is wrong.
-pub fn read(table: &Table, currency: Currency) -> Result<Import, Vec<Problem>> {
+pub(super) fn read(table: &Table, currency: Currency) -> Result<Import, Vec<Problem>> {
     let needed = ["Title", "Variant Price", "Variant Inventory Qty"];
     let missing: Vec<_> = needed
         .iter()
@@ -186,5 +185,13 @@ mod tests {
         );
         assert!(problems[4].starts_with("line 7, column 11 (Variant Price): \"\""), "{problems:#?}");
         assert!(problems[5].starts_with("line 9, column 8 (Variant SKU)"), "{problems:#?}");
+    }
+
+    #[test]
+    fn a_code_that_was_made_up_twice_is_named_by_its_line_where_no_column_has_it() {
+        let currency = Currency::new("GBP").unwrap();
+        let file = b"Handle,Title,Variant Price,Variant Inventory Qty\na,A,1.5,2\na,,2,\n";
+        let problems = super::super::read(file, currency).unwrap_err();
+        assert_eq!(problems[0].to_string(), "line 3, the code \"a\" stands in line 2 already");
     }
 }
