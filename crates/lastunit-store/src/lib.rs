@@ -1,6 +1,9 @@
 //! Databases that keep shops for [`lastunit`]: SQLite, embedded in one file; PostgreSQL; MariaDB and MySQL. And carts
 //! in Redis, around any of them.
 
+#[macro_use]
+mod step;
+
 mod check;
 mod migrate;
 mod mysql;

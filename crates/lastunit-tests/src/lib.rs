@@ -5,6 +5,7 @@
 //! it opens such databases, and runs every property on them, those about placing orders under every safe strategy.
 
 mod bench;
+mod chance;
 mod combination;
 pub mod properties;
 pub mod remote;
@@ -16,6 +17,7 @@ use std::pin::Pin;
 
 pub(crate) use bench::surely;
 pub use bench::{Ask, Bench, Fresh, TickingSource, accept, all_at_once, amount, buyer, only_line, placed};
+pub use chance::Chance;
 pub use combination::{Combination, Run};
 pub use properties::{Property, Under};
 pub use tap::{Fault, Tap};

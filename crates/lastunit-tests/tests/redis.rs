@@ -12,7 +12,7 @@ use std::{
 use lastunit::*;
 use lastunit_store::{RedisCarts, RedisConfig, SqliteStore};
 use lastunit_tests::{
-    Bench, Fresh, all_at_once, buyer, only_line, placed,
+    Bench, Chance, Fresh, all_at_once, buyer, only_line, placed,
     servers::{Redis, RedisCluster},
 };
 use tokio::time::{sleep, timeout};
@@ -539,18 +539,6 @@ impl Shopper {
             Outcome::Refused(Refusal::EmptyCart | Refusal::CartChanged) => 0,
             other => panic!("{other:?}"),
         }
-    }
-}
-
-/// Numbers that look random, the same at each run (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % limit
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc, Mutex,
@@ -484,7 +485,7 @@ impl Placer {
         let begun = Instant::now();
         let mut tries = 1;
         loop {
-            match transaction().await {
+            match caught(transaction()).await {
                 Ok(value) => return Ok(value),
                 Err(StoreError::Conflict | StoreError::CommitUnknown(_))
                     if tries < self.max_tries && begun.elapsed() < self.try_again_for =>
@@ -512,4 +513,14 @@ impl Placer {
             }
         }
     }
+}
+
+/// A bug that panics in one transaction must not take the worker away from all others.
+async fn caught<T>(transaction: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let mut transaction = pin!(transaction);
+    poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| transaction.as_mut().poll(context)))
+            .unwrap_or_else(|_| Poll::Ready(Err(StoreError::Internal("a transaction panicked".into()))))
+    })
+    .await
 }

@@ -56,10 +56,13 @@ impl MySql {
         let mut session = self.begin(Access::Read).await?;
         let work = async {
             let before = place::read_before(&mut session, shop, orders).await?;
+            step!("mysql.place.keys_read");
             if before.undecided(orders).next().is_some() {
                 session.begin_to_write().await?;
+                step!("mysql.place.begun");
             }
             let stock = place::read_stock(&mut session, shop, orders, &before, true).await?;
+            step!("mysql.place.stock_read");
             let (seen, _) = place::seen(before, stock);
             self.pause(orders, &seen).await;
             let decision = decide(orders, seen);

@@ -107,6 +107,7 @@ async fn read_kept(session: &mut impl Session, order: &PlaceOrder, row: &Row) ->
     } else {
         let request = &order.request;
         let order = read_order(session, request.shop, &request.user, row.order_id(7)?).await?;
+        step!("mysql.replay.order_read");
         let mut order = order.ok_or_else(|| bad("its order is missing".into()))?;
         // A replay answers as the first call did, whatever became of the order since.
         order.status = order.pay_method.first_status();
@@ -194,6 +195,7 @@ async fn read_carts(
     let (heads, lines) = if lock {
         execute(session, &sql::MAKE_CARTS, shop, &heads).await?;
         let heads = select(session, &sql::LOCK_CARTS, shop, &heads).await?;
+        step!("mysql.place.carts_locked");
         (heads, select(session, &sql::LOCK_CART_LINES, shop, &kept_here).await?)
     } else {
         // The lines first: an order that takes them in between shows in the head.
@@ -302,19 +304,28 @@ pub(super) async fn write(
             compare_carts(session, shop, decision, with_head).await?;
         }
     }
+    step!("mysql.place.carts_counted");
     take_from_carts(session, shop, decision).await?;
+    step!("mysql.place.carts_emptied");
     match guard {
         Guard::Locked => take_stock(session, shop, decision).await?,
         Guard::Compared(_) => compare_stock(session, shop, decision).await?,
         Guard::Overwritten(before, _) => overwrite_stock(session, shop, decision, before).await?,
     }
+    step!("mysql.place.stock_taken");
     write_keys(session, shop, new()).await?;
+    step!("mysql.place.keys_written");
     let products = decision.products.iter().map(|(id, units)| [id.get().into(), (*units).into()]);
     let products: Vec<[Value<'_>; 2]> = products.collect();
     expect(execute(session, &sql::SELL_PRODUCTS, shop, &products).await?, products.len())?;
+    step!("mysql.place.products_counted");
     write_orders(session, shop, &placed).await?;
+    step!("mysql.place.events_written");
     write_cart_orders(session, shop, decision).await?;
-    write_lines(session, shop, &placed).await
+    step!("mysql.place.cart_orders_written");
+    write_lines(session, shop, &placed).await?;
+    step!("mysql.place.ledger_written");
+    Ok(())
 }
 
 /// A write that found fewer rows than it was to: what the decision rests on is no longer so.
@@ -465,6 +476,7 @@ async fn write_orders(
         events.push([shop.get().into(), order.id.0.into(), "order.placed".into(), at.into()]);
     }
     sql::INSERT_ORDERS.insert(session, &orders).await?;
+    step!("mysql.place.orders_written");
     sql::INSERT_EVENTS.insert(session, &events).await
 }
 
@@ -518,6 +530,7 @@ async fn write_lines(
         })
         .unzip();
     sql::INSERT_LINES.insert(session, &lines).await?;
+    step!("mysql.place.lines_written");
     sql::INSERT_MOVEMENTS.insert(session, &movements).await
 }
 

@@ -150,8 +150,9 @@ impl Session for MySqlSession {
     }
 
     async fn commit(mut self) -> Result<(), StoreError> {
-        let committed = self.end("COMMIT").await;
         let access = self.access;
+        step!("mysql.to_commit", when access.writes());
+        let committed = self.end("COMMIT").await;
         self.give_back();
         committed.map_err(|failure| {
             if access.writes() && !failure.rolled_back() {
@@ -159,7 +160,9 @@ impl Session for MySqlSession {
             } else {
                 failure.into()
             }
-        })
+        })?;
+        step!("mysql.committed", StoreError::CommitUnknown, when access.writes());
+        Ok(())
     }
 
     async fn roll_back(mut self) {

@@ -36,11 +36,13 @@ pub(super) async fn place(
     watched: &Watched,
 ) -> Result<Placed, StoreError> {
     session.prepare_for_orders().await?;
+    step!("postgres.place.prepared");
     let lock = matches!(locking, Locking::Exclusive | Locking::Shared);
     let seen = read(session, shop, batch, lock).await?;
     if let Some(pause) = watched.read(batch, &seen) {
         tokio::time::sleep(pause).await;
     }
+    step!("postgres.place.read");
     let before = (locking == Locking::None).then(|| seen.skus.clone());
     let decision = decide(batch, seen);
     let stock = match &before {
@@ -50,6 +52,7 @@ pub(super) async fn place(
     };
     let wrote = write(session, shop, batch, &decision, stock).await?;
     watched.wrote(batch, &decision, before.as_ref());
+    step!("postgres.place.written", when wrote);
     let replies = decision.replies;
     if !wrote && session.is_in_doubt() && replies.iter().any(|reply| reply.replayed) {
         session.write_nothing().await?;
@@ -119,6 +122,7 @@ async fn read(
         let lines = Call::rows(sql::CART_LINES, shop, [users_of(&wanted.carts_in_store)]);
         let calls = if lock { [heads(), lines] } else { [lines, heads()] };
         let answers = calls::send(session, &calls).await?;
+        step!("postgres.place.carts_read");
         let [first, second] = <[Answer; 2]>::try_from(answers).map_err(|_| lost_answer())?;
         let (heads, lines) = if lock { (first, second) } else { (second, first) };
         see_carts(&mut carts, &heads.rows())?;
@@ -243,6 +247,7 @@ async fn kept(session: &mut PostgresSession, order: &PlaceOrder, row: &Row) -> R
         Some(id) => {
             let request = &order.request;
             let order = read_order(session, request.shop, &request.user, OrderId(id)).await?;
+            step!("postgres.replay.order_read");
             let mut order = order.ok_or_else(|| bad("its order is missing".into()))?;
             // A replay answers as the first call did, whatever became of the order since.
             order.status = order.pay_method.first_status();

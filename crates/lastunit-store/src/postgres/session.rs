@@ -211,6 +211,7 @@ impl PostgresSession {
                 ));
             }
         }
+        step!("postgres.to_commit", when self.access.writes());
         let doubts = self.terms.doubts.clone();
         let commit = self.access.writes().then(|| doubts.commit());
         let deadline = self.deadline;
@@ -225,6 +226,7 @@ impl PostgresSession {
                 Err(StoreError::CommitUnknown(text.into()))
             }
             (Ok(()), Some(commit)) => {
+                step!("postgres.committed", StoreError::CommitUnknown, when true);
                 commit.confirmed(wrote);
                 Ok(())
             }

@@ -129,6 +129,7 @@ pub(super) async fn read_cancelable(
     for row in session.rows(select, values![shop.get(), id.0]).await? {
         *units.entry(row.int(0)?).or_default() += row.int(1)?;
     }
+    step!("remote.cancel.read");
     Ok(Cancelable::Order(order.into(), units))
 }
 
@@ -146,15 +147,18 @@ pub(super) async fn cancel(
                   WHERE shop_id = $1 AND id = $2 AND status = $3";
     let canceled = values![shop.get(), id, order.status.as_str(), at.unix_ms()];
     expect_one(session.execute(update, canceled).await?)?;
+    step!("remote.cancel.status_written");
     let update = "UPDATE sku SET stock = stock + $3, sales = sales - $3 WHERE shop_id = $1 AND id = $2";
     for line in &order.lines {
         let back = values![shop.get(), line.sku_id.get(), i64::from(line.count)];
         expect_one(session.execute(update, back).await?)?;
     }
+    step!("remote.cancel.stock_given_back");
     let update = "UPDATE product SET sales = sales - $3 WHERE shop_id = $1 AND id = $2";
     for (product, units) in units {
         expect_one(session.execute(update, values![shop.get(), *product, *units]).await?)?;
     }
+    step!("remote.cancel.products_counted");
     let movements: Vec<_> = order
         .lines
         .iter()
@@ -163,9 +167,11 @@ pub(super) async fn cancel(
         })
         .collect();
     catalogue::MOVEMENTS.insert(session, &movements).await?;
+    step!("remote.cancel.ledger_written");
     let insert = "INSERT INTO outbox_event (shop_id, subject_id, kind, created_at)
                   VALUES ($1, $2, 'order.canceled', $3)";
     session.execute(insert, values![shop.get(), id, at.unix_ms()]).await?;
+    step!("remote.cancel.event_written");
     order.status = OrderStatus::Canceled;
     Ok(CancelOutcome::Canceled(order))
 }

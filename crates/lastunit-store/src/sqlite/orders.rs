@@ -118,6 +118,7 @@ pub(super) fn cancel(
         CancelDecision::NotCancelable => return Ok(CancelOutcome::NotCancelable(order.status)),
         CancelDecision::Cancel => {}
     }
+    step!("sqlite.cancel.read");
     let id = order.id.0.as_bytes();
 
     // The status that was read is compared again, so that only one call restocks even without a lock.
@@ -128,6 +129,7 @@ pub(super) fn cancel(
         )
         .and_then(|mut update| update.execute(params![shop.get(), id, order.status.as_str(), at.unix_ms()]));
     expect_one(canceled.map_err(error)?)?;
+    step!("sqlite.cancel.status_written");
 
     let mut sku = connection
         .prepare_cached(
@@ -141,7 +143,9 @@ pub(super) fn cancel(
         let (kind, reason) = (text("restocked"), text("canceled"));
         movements.push([int(shop.get()), blob(id), int(sku_id), kind, int(units), reason, int(at.unix_ms())]);
     }
+    step!("sqlite.cancel.stock_given_back");
     rows::insert(connection, super::MOVEMENT, &movements).map_err(error)?;
+    step!("sqlite.cancel.ledger_written");
     let products = connection
         .prepare_cached(
             "UPDATE product SET sales = sales - l.units
@@ -152,8 +156,10 @@ pub(super) fn cancel(
         )
         .and_then(|mut update| update.execute(params![shop.get(), id]));
     products.map_err(error)?;
+    step!("sqlite.cancel.products_counted");
     let event = [int(shop.get()), blob(id), text("order.canceled"), int(at.unix_ms())];
     rows::insert(connection, super::EVENT, &[event]).map_err(error)?;
+    step!("sqlite.cancel.event_written");
 
     order.status = OrderStatus::Canceled;
     Ok(CancelOutcome::Canceled(order.into()))

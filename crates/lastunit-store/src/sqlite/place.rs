@@ -26,6 +26,7 @@ pub(super) fn place(
     watched: &Watched,
 ) -> Result<Vec<Reply>, StoreError> {
     let seen = read(connection, shop, batch)?;
+    step!("sqlite.place.read");
     if let Some(pause) = watched.read(batch, &seen) {
         std::thread::sleep(pause);
     }
@@ -145,6 +146,7 @@ fn read_kept(connection: &Connection, order: &PlaceOrder) -> Result<Option<Kept>
         (Some(id), _) => {
             let id = OrderId(uuid::Uuid::from_bytes(id));
             let order = orders::read(connection, request.shop, &request.user, id)?;
+            step!("sqlite.replay.order_read");
             let mut order = order.ok_or_else(|| bad_row("idempotency_key", "its order is missing"))?;
             // A replay answers as the first call did, whatever became of the order since.
             order.status = order.pay_method.first_status();
@@ -220,18 +222,27 @@ fn write(
         })
         .collect();
     write_keys(connection, new())?;
+    step!("sqlite.place.keys_written");
     match stock {
         StockWrite::Guarded => take_stock(connection, shop, decision)?,
         StockWrite::Overwrite(before) => overwrite_stock(connection, shop, before, decision)?,
     }
+    step!("sqlite.place.stock_taken");
     for (user, cart) in &decision.carts {
         take_from_cart(connection, shop, user, cart)?;
     }
+    step!("sqlite.place.carts_emptied");
     write_orders(connection, shop, &placed)?;
+    step!("sqlite.place.orders_written");
     write_cart_orders(connection, shop, decision)?;
+    step!("sqlite.place.cart_orders_written");
     write_lines(connection, shop, &placed)?;
+    step!("sqlite.place.lines_written");
     write_ledger(connection, shop, &placed)?;
-    write_events(connection, shop, &placed)
+    step!("sqlite.place.ledger_written");
+    write_events(connection, shop, &placed)?;
+    step!("sqlite.place.events_written");
+    Ok(())
 }
 
 /// The key is the transaction's first write: a concurrent twin meets it here.
@@ -281,6 +292,7 @@ fn take_stock(connection: &Connection, shop: ShopId, decision: &Decision) -> Res
             sku.execute(params![shop.get(), id.get(), sold.units, sold.price.get()]).map_err(error)?;
         expect_one(changed)?;
     }
+    step!("sqlite.place.skus_taken");
     sell_products(connection, shop, decision)
 }
 

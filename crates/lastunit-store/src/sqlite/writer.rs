@@ -134,7 +134,12 @@ fn run(connection: &Connection, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<
         statement.execute([]).map(drop).map_err(store_error)
     };
     let shared = jobs.len() > 1;
-    let mut open = sql("BEGIN IMMEDIATE");
+    let begin = || -> Result<(), StoreError> {
+        sql("BEGIN IMMEDIATE")?;
+        step!("sqlite.begun");
+        Ok(())
+    };
+    let mut open = begin();
     for job in jobs {
         if shared && open.is_ok() {
             open = sql("SAVEPOINT write");
@@ -154,11 +159,14 @@ fn run(connection: &Connection, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<
         }
     }
     open?;
+    step!("sqlite.to_commit");
     sql("COMMIT").map_err(|error| match error {
         // The commit's record may be in the log already: only the idempotency key tells.
         StoreError::Unavailable(text) | StoreError::Internal(text) => StoreError::CommitUnknown(text),
         other => other,
-    })
+    })?;
+    step!("sqlite.committed", StoreError::CommitUnknown, when true);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -88,10 +88,12 @@ pub async fn a_drain_waits_for_every_accepted_order(bench: &Bench) {
 
 pub async fn a_dropped_call_is_placed_all_the_same(bench: &Bench) {
     let sku = bench.sku(500, 100).await;
-    let tap = Tap::new(bench.store.clone());
+    // Behind a gate, so that it isn't placed before it is dropped.
+    let tap = Tap::closed(bench.store.clone());
     let engine = engine(bench, &tap, |_| {});
     let call = accept(engine.place(bench.ask("ada").line(sku, 1).0)).await;
     drop(call);
+    tap.open();
     engine.drain().await;
     bench.store.ping().await.expect("writes that came before are done");
     assert_eq!(bench.orders("ada").await.len(), 1, "a buyer hung up, and the accepted order is lost");

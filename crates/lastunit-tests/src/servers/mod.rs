@@ -8,6 +8,7 @@ mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod redis;
+mod small_disk;
 
 use std::{
     collections::BTreeSet,
@@ -27,6 +28,7 @@ pub use mariadb::MariaDb;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCluster};
+pub use small_disk::SmallDisk;
 
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,8 +93,18 @@ impl Server {
         user: &'static str,
         data_behind: fn(u16) -> Result<String, String>,
     ) -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("lastunit-").tempdir().expect("a temporary folder").keep();
+        Self::new_in(&std::env::temp_dir(), package, user, data_behind)
+    }
+
+    /// The same in this folder, which `user` has to be able to enter.
+    fn new_in(
+        parent: &Path,
+        package: &'static str,
+        user: &'static str,
+        data_behind: fn(u16) -> Result<String, String>,
+    ) -> Self {
+        let folder = tempfile::Builder::new().prefix("lastunit-").tempdir_in(parent);
+        let folder = folder.expect("a temporary folder").keep();
         let folder = folder.canonicalize().expect("the folder");
         let mut shell = quiet("sh")
             .args(["-c", GUARD, "guard"])
@@ -227,6 +239,11 @@ impl Server {
             assert!(begun.elapsed() < PATIENCE, "{}: its port is taken", self.package);
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Whether it runs: it may have ended by itself.
+    pub fn is_running(&self) -> bool {
+        !self.processes().is_empty()
     }
 
     /// Stops all its processes with SIGSTOP: connections stay open, and nobody answers.

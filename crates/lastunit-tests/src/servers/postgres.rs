@@ -3,7 +3,7 @@
 use std::{
     fs,
     ops::Deref,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -36,7 +36,13 @@ pub struct Postgres {
 impl Postgres {
     /// Starts one with these settings, as `postgresql.conf` names them. Without any it commits durably.
     pub fn start(settings: &[(&str, &str)]) -> Self {
-        let server = Server::new(PACKAGE, "postgres", |port| run(port, "postgres", "SHOW data_directory"));
+        Self::start_in(&std::env::temp_dir(), settings)
+    }
+
+    /// The same with its data in this folder, which everybody can enter.
+    pub fn start_in(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let data_behind = |port| run(port, "postgres", "SHOW data_directory");
+        let server = Server::new_in(folder, PACKAGE, "postgres", data_behind);
         let data = server.data().into_os_string().into_string().expect("a path in UTF-8");
         let mut initdb =
             words(["-D", &data, "-U", "lastunit", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync"]);
