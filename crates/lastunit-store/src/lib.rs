@@ -19,3 +19,8 @@ pub use remote::{Isolation, RemoteConfig};
 pub use sqlite::{SqliteConfig, SqliteStore};
 
 pub use self::redis::{RedisCarts, RedisConfig};
+
+/// What [`RedisCarts`] asks of Redis, so that a simulation can stand in for it.
+pub mod cart_service {
+    pub use crate::redis::{Away, CartService, Contents, Edit, Edited, Kept, Keys};
+}

@@ -1,5 +1,5 @@
 //! One conformance suite for every database; [`servers`], the databases it runs on; [`remote`], what tests of the stores
-//! on database servers have in common; and [`server`], for tests over real sockets.
+//! on database servers have in common; [`server`], for tests over real sockets; and [`simulation`], a shop by a seed.
 //!
 //! A [`Property`] is a function of a [`Bench`]: engines on a fresh database. A [`Combination`] is a way to run a shop:
 //! it opens such databases, and runs every property on them, those about placing orders under every safe strategy.
@@ -11,6 +11,7 @@ pub mod properties;
 pub mod remote;
 pub mod server;
 pub mod servers;
+pub mod simulation;
 mod tap;
 
 use std::pin::Pin;

@@ -10,12 +10,13 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
+    time::Instant,
 };
 
 use crate::{
@@ -77,6 +78,17 @@ impl std::str::FromStr for Strategy {
     }
 }
 
+/// Where the worker of [`Strategy::Queue`] and [`Strategy::Batched`] runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Worker {
+    /// On a thread of its own, so that it doesn't wait behind the buyers' tasks, nor they for it.
+    #[default]
+    Thread,
+    /// As a task of the runtime that the engine was started in. For a runtime of a single thread, whose timers another
+    /// thread can't drive, and for simulations, where nothing may run beside the one thread.
+    Task,
+}
+
 /// Limits and choices of an engine.
 #[derive(Clone)]
 pub struct Config {
@@ -94,6 +106,8 @@ pub struct Config {
     pub try_again_for: Duration,
     /// How long an order may wait for its turn; then it is turned away, as if the queue had been full.
     pub max_wait: Duration,
+    /// Where the worker runs, if the strategy has one.
+    pub worker: Worker,
     /// Time, ids, jitter.
     pub source: Arc<dyn Source>,
 }
@@ -108,6 +122,7 @@ impl Default for Config {
             max_tries: 5,
             try_again_for: Duration::from_secs(3),
             max_wait: Duration::from_secs(5),
+            worker: Worker::default(),
             source: Arc::new(SystemSource),
         }
     }
@@ -222,12 +237,19 @@ impl Engine {
         let queue = max_batch.map(|max_batch| -> std::io::Result<_> {
             let (waiting, orders) = mpsc::channel(max_waiting);
             let (ends, ended) = oneshot::channel();
-            let (placer, runtime, max_wait) = (placer.clone(), Handle::current(), config.max_wait);
-            // A thread of its own: as a task it would wait behind those of the buyers, and all of them for it.
-            std::thread::Builder::new().name("lastunit-engine".into()).spawn(move || {
-                runtime.block_on(work(placer, orders, max_batch, max_wait));
+            let working = work(placer.clone(), orders, max_batch, config.max_wait);
+            let working = async move {
+                working.await;
                 ends.send(()).ok();
-            })?;
+            };
+            let runtime = Handle::current();
+            match config.worker {
+                Worker::Task => drop(runtime.spawn(working)),
+                Worker::Thread => {
+                    let thread = std::thread::Builder::new().name("lastunit-engine".into());
+                    thread.spawn(move || runtime.block_on(working))?;
+                }
+            }
             Ok(Arc::new(Queue { waiting: Mutex::new(Some(waiting)), ended: Mutex::new(Some(ended)) }))
         });
         let queue = queue.transpose().map_err(StartError::NoThread)?;
@@ -423,7 +445,7 @@ impl Gathering {
             self.without -= 1;
             return;
         }
-        let until = tokio::time::Instant::now() + begun.elapsed() / 2;
+        let until = Instant::now() + begun.elapsed() / 2;
         while batch.len() < expected {
             let room = expected - batch.len();
             match tokio::time::timeout_at(until, orders.recv_many(batch, room)).await {

@@ -43,7 +43,7 @@ pub use decide::{
     decide, decide_cancel,
 };
 pub use demand::{Demand, DemandLine, InvalidDemand, MAX_COUNT, MAX_LINES};
-pub use engine::{Config, Engine, Observer, PlaceError, StartError, Strategy};
+pub use engine::{Config, Engine, Observer, PlaceError, StartError, Strategy, Worker};
 pub use ids::{AddressId, IdempotencyKey, InvalidValue, OrderId, ProductId, ShopId, SkuId, UserId};
 pub use money::{Amount, Currency};
 pub use order::{

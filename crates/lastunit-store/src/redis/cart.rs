@@ -14,6 +14,34 @@ use super::{
     keys::Keys,
 };
 
+/// What [`RedisCarts`](crate::RedisCarts) asks of Redis. Each call is done as a whole; where it is [`Away`] it may have
+/// been done, now or later.
+#[async_trait::async_trait]
+pub trait CartService: Send + Sync + 'static {
+    /// The cart as it stands.
+    async fn read(&self, keys: &Keys, deadline: Instant) -> Result<Kept, Away>;
+
+    /// Takes out what an order took, if it is the next; whether it was.
+    async fn apply(&self, keys: &Keys, deadline: Instant, order: &CartOrder) -> Result<bool, Away>;
+
+    /// Begins the cart anew at this seq, with the lines that are there or without, unless it changed since it was
+    /// read.
+    async fn begin(
+        &self,
+        keys: &Keys,
+        deadline: Instant,
+        seen: &Kept,
+        seq: u64,
+        keep: bool,
+    ) -> Result<(), Away>;
+
+    /// Changes the cart, if it is at this seq.
+    async fn edit(&self, keys: &Keys, deadline: Instant, seq: u64, edit: Edit) -> Result<Edited, Away>;
+
+    /// Takes no more calls.
+    async fn close(&self);
+}
+
 static SNAPSHOT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("snapshot.lua")));
 static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("apply.lua")));
 static SET_LINE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("set_line.lua")));
@@ -26,12 +54,25 @@ type Answer = (Bytes, HashMap<Bytes, Bytes>, HashSet<Bytes>);
 
 /// A cart's two keys. An existing shop may have written anything into them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Contents {
+pub struct Contents {
     lines: HashMap<Bytes, Bytes>,
     selected: HashSet<Bytes>,
 }
 
 impl Contents {
+    /// Of these lines: SKU, units and whether selected.
+    pub fn of(lines: impl IntoIterator<Item = (SkuId, u32, bool)>) -> Self {
+        let mut contents = Self { lines: HashMap::new(), selected: HashSet::new() };
+        for (sku_id, count, selected) in lines {
+            contents.lines.insert(sku_id.to_string().into(), count.to_string().into());
+            if selected {
+                contents.selected.insert(sku_id.to_string().into());
+            }
+        }
+        contents
+    }
+
+    /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.selected.is_empty()
     }
@@ -61,9 +102,10 @@ fn exactly<T: FromStr + ToString>(bytes: &[u8]) -> Option<T> {
 
 /// A cart as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kept {
+pub struct Kept {
     /// As it stands there; empty if it is missing.
-    pub raw_seq: Bytes,
+    pub raw_seq: Vec<u8>,
+    /// Its lines.
     pub contents: Contents,
 }
 
@@ -76,15 +118,19 @@ impl Kept {
 
 /// A change that a buyer makes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Edit {
+pub enum Edit {
+    /// Puts a line into the cart, or changes it.
     Set(SkuId, CartLineSetting),
+    /// Takes a line out.
     Remove(SkuId),
+    /// Takes all lines out.
     RemoveAll,
 }
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Edited {
+pub enum Edited {
+    /// The cart as it is now.
     Done(Contents),
     /// The cart isn't at this seq: it has to catch up first.
     Behind,
@@ -92,66 +138,88 @@ pub(super) enum Edited {
     Full,
 }
 
-/// One cart in Redis, for one call.
-pub(super) struct RedisCart<'a> {
-    pub link: &'a Link,
+/// One cart, for one call.
+pub(super) struct OneCart<'a> {
+    pub service: &'a dyn CartService,
     pub keys: Keys,
     /// Until when a command may be sent.
     pub deadline: Instant,
 }
 
-impl RedisCart<'_> {
+impl OneCart<'_> {
     pub async fn read(&self) -> Result<Kept, Away> {
-        let answer = self.link.run(&SNAPSHOT, &self.keys, self.deadline, |_| {}).await?;
-        let (raw_seq, lines, selected): Answer = answer;
+        self.service.read(&self.keys, self.deadline).await
+    }
+
+    pub async fn apply(&self, order: &CartOrder) -> Result<bool, Away> {
+        self.service.apply(&self.keys, self.deadline, order).await
+    }
+
+    pub async fn begin(&self, seen: &Kept, seq: u64, keep: bool) -> Result<(), Away> {
+        self.service.begin(&self.keys, self.deadline, seen, seq, keep).await
+    }
+
+    pub async fn edit(&self, seq: u64, edit: Edit) -> Result<Edited, Away> {
+        self.service.edit(&self.keys, self.deadline, seq, edit).await
+    }
+}
+
+#[async_trait::async_trait]
+impl CartService for Link {
+    async fn read(&self, keys: &Keys, deadline: Instant) -> Result<Kept, Away> {
+        let (raw_seq, lines, selected): Answer = self.run(&SNAPSHOT, keys, deadline, |_| {}).await?;
         Ok(Kept { raw_seq, contents: Contents { lines, selected } })
     }
 
-    /// Takes out what an order took, if it is the next; whether it was.
-    pub async fn apply(&self, order: &CartOrder) -> Result<bool, Away> {
-        self.link
-            .run(&APPLY, &self.keys, self.deadline, |command| {
-                command.arg(order.seq - 1).arg(order.seq);
-                for (sku_id, count) in &order.lines {
-                    command.arg(sku_id.get()).arg(count);
-                }
-            })
-            .await
+    async fn apply(&self, keys: &Keys, deadline: Instant, order: &CartOrder) -> Result<bool, Away> {
+        self.run(&APPLY, keys, deadline, |command| {
+            command.arg(order.seq - 1).arg(order.seq);
+            for (sku_id, count) in &order.lines {
+                command.arg(sku_id.get()).arg(count);
+            }
+        })
+        .await
     }
 
-    /// Begins the cart anew at this seq, with the lines that are there or without, unless it changed since it was
-    /// read.
-    pub async fn begin(&self, seen: &Kept, seq: u64, keep: bool) -> Result<(), Away> {
-        self.link
-            .run(&BEGIN, &self.keys, self.deadline, |command| {
-                command.arg(&seen.raw_seq).arg(seq).arg(if keep { "keep" } else { "drop" });
-            })
-            .await
+    async fn begin(
+        &self,
+        keys: &Keys,
+        deadline: Instant,
+        seen: &Kept,
+        seq: u64,
+        keep: bool,
+    ) -> Result<(), Away> {
+        self.run(&BEGIN, keys, deadline, |command| {
+            command.arg(&seen.raw_seq).arg(seq).arg(if keep { "keep" } else { "drop" });
+        })
+        .await
     }
 
-    /// Changes the cart, if it is at this seq.
-    pub async fn edit(&self, seq: u64, edit: Edit) -> Result<Edited, Away> {
+    async fn edit(&self, keys: &Keys, deadline: Instant, seq: u64, edit: Edit) -> Result<Edited, Away> {
         let (script, sku_id) = match edit {
             Edit::Set(sku_id, _) => (&SET_LINE, Some(sku_id)),
             Edit::Remove(sku_id) => (&REMOVE_LINES, Some(sku_id)),
             Edit::RemoveAll => (&REMOVE_LINES, None),
         };
-        let answer = self
-            .link
-            .run(script, &self.keys, self.deadline, |command| {
+        let answer: Answer = self
+            .run(script, keys, deadline, |command| {
                 command.arg(seq).arg(sku_id.map(|id| id.to_string()).unwrap_or_default());
                 if let Edit::Set(_, line) = edit {
                     command.arg(line.count).arg(u8::from(line.selected)).arg(MAX_LINES);
                 }
             })
             .await?;
-        let (outcome, lines, selected): Answer = answer;
+        let (outcome, lines, selected) = answer;
         match outcome.as_slice() {
             b"done" => Ok(Edited::Done(Contents { lines, selected })),
             b"behind" => Ok(Edited::Behind),
             b"full" => Ok(Edited::Full),
             other => Err(Away(format!("a script answered {:?}", String::from_utf8_lossy(other)))),
         }
+    }
+
+    async fn close(&self) {
+        Link::close(self).await;
     }
 }
 

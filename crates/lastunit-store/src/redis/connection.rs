@@ -31,7 +31,7 @@ impl Script {
 
 /// Redis didn't do what it was asked, or it isn't known whether it did; the text is for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Away(pub String);
+pub struct Away(pub String);
 
 impl From<RedisError> for Away {
     fn from(error: RedisError) -> Self {

@@ -4,7 +4,7 @@ use lastunit::{ShopId, UserId};
 
 /// A cart's three keys: the origin's two, and how many orders are taken out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Keys {
+pub struct Keys {
     /// A hash: SKU id → units.
     pub lines: String,
     /// A set of the SKU ids that are ordered when the cart is.

@@ -16,10 +16,12 @@ use lastunit::{
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use cart::{Contents, Edit, Edited, Kept, RedisCart};
+use cart::OneCart;
+pub use cart::{CartService, Contents, Edit, Edited, Kept};
 pub use config::RedisConfig;
-use connection::{Away, Link};
-use keys::Keys;
+pub use connection::Away;
+use connection::Link;
+pub use keys::Keys;
 
 /// How often a call looks at a cart again that others change meanwhile, or that is far behind.
 const ROUNDS: usize = 20;
@@ -49,7 +51,7 @@ const CATCHING_UP: usize = 64;
 /// (`maxmemory-policy noeviction`).
 pub struct RedisCarts {
     store: Arc<dyn Store>,
-    redis: Arc<Link>,
+    carts: Arc<dyn CartService>,
     config: RedisConfig,
     catching_up: Arc<Semaphore>,
 }
@@ -93,13 +95,17 @@ impl RedisCarts {
             tracing::warn!(%why, "Redis is away: carts are unavailable until it is back");
         }
         let config = RedisConfig { hash_tags: config.hash_tags || redis.is_cluster(), ..config };
-        let catching_up = Arc::new(Semaphore::new(CATCHING_UP));
-        Ok(Self { store, redis: Arc::new(redis), config, catching_up })
+        Ok(Self::on(Arc::new(redis), config, store))
     }
 
-    fn cart_in_redis(&self, shop: ShopId, user: &UserId) -> RedisCart<'_> {
+    /// Keeps the carts of `store` in a service that does what Redis does; a simulation hands in its own.
+    pub fn on(carts: Arc<dyn CartService>, config: RedisConfig, store: Arc<dyn Store>) -> Self {
+        Self { store, carts, config, catching_up: Arc::new(Semaphore::new(CATCHING_UP)) }
+    }
+
+    fn one_cart(&self, shop: ShopId, user: &UserId) -> OneCart<'_> {
         let keys = Keys::of(shop, user, self.config.hash_tags);
-        RedisCart { link: &self.redis, keys, deadline: Instant::now() + self.config.call_timeout }
+        OneCart { service: &*self.carts, keys, deadline: Instant::now() + self.config.call_timeout }
     }
 
     /// The cart as it is once every order that was placed from it is taken out, and how many those are. Afterwards
@@ -108,7 +114,7 @@ impl RedisCarts {
         &self,
         shop: ShopId,
         user: &UserId,
-        cart: &RedisCart<'_>,
+        cart: &OneCart<'_>,
         begun: bool,
     ) -> Result<(Contents, u64), Failed> {
         for _ in 0..ROUNDS {
@@ -135,7 +141,7 @@ impl RedisCarts {
     /// Takes the orders of the log out of a cart that isn't where the log is.
     async fn take_out(
         &self,
-        cart: &RedisCart<'_>,
+        cart: &OneCart<'_>,
         kept: &Kept,
         applied: u64,
         log: CartLog,
@@ -160,7 +166,7 @@ impl RedisCarts {
     }
 
     async fn read(&self, shop: ShopId, user: &UserId) -> Result<(Vec<(SkuId, u32, bool)>, u64), Failed> {
-        let cart = self.cart_in_redis(shop, user);
+        let cart = self.one_cart(shop, user);
         let (contents, seq) = self.caught_up(shop, user, &cart, false).await?;
         Ok((contents.lines(), seq))
     }
@@ -171,7 +177,7 @@ impl RedisCarts {
     }
 
     async fn edit_in_redis(&self, shop: ShopId, user: &UserId, edit: Edit) -> Result<Contents, Failed> {
-        let cart = self.cart_in_redis(shop, user);
+        let cart = self.one_cart(shop, user);
         for _ in 0..ROUNDS {
             let (_, seq) = self.caught_up(shop, user, &cart, true).await?;
             match cart.edit(seq, edit).await? {
@@ -196,9 +202,9 @@ impl RedisCarts {
         let lines = placed.lines.iter().map(|line| (line.sku_id, line.count)).collect();
         let taken = CartOrder { seq: seq + 1, lines };
         let keys = Keys::of(shop, &order.request.user, self.config.hash_tags);
-        let (redis, deadline) = (self.redis.clone(), Instant::now() + self.config.call_timeout);
+        let (carts, deadline) = (self.carts.clone(), Instant::now() + self.config.call_timeout);
         tokio::spawn(async move {
-            let applied = RedisCart { link: &redis, keys, deadline }.apply(&taken).await;
+            let applied = carts.apply(&keys, deadline, &taken).await;
             if let Err(Away(why)) = applied {
                 tracing::debug!(%why, "a cart catches up when it is next read");
             }
@@ -323,7 +329,7 @@ pass_on! {
 
         async fn close(&self) {
             self.store.close().await;
-            self.redis.close().await;
+            self.carts.close().await;
         }
     }
 }
