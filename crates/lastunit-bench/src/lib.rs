@@ -4,6 +4,7 @@
 pub mod chart;
 pub mod history;
 mod load;
+pub mod sale;
 pub mod workload;
 
 pub use load::{Buyer, Measured, closed_loop};

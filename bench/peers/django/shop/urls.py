@@ -1,0 +1,5 @@
+from django.urls import path
+
+from shop.views import commit
+
+urlpatterns = [path("orders/commit/", commit)]

@@ -1,0 +1,126 @@
+//! One run of one row: fresh data, the load, the books.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Result;
+use lastunit_bench::sale::{Books, Run, Shopper, sell_out, steady};
+
+use crate::{
+    django::Django,
+    lastunit_shop::{Basket, Fresh, InProcess, Server},
+    peer::Servers,
+    plan::{Kept, Row, System, Workload},
+    stateset,
+    vendure::Vendure,
+};
+
+/// How long and with how many buyers.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    pub buyers: usize,
+    pub warm_up: Duration,
+    pub measured: Duration,
+}
+
+/// Orders a second that no shop here reaches: so many carts are filled.
+const MOST_LASTUNIT: u64 = 25_000;
+const MOST_DJANGO: u64 = 2_000;
+/// Vendure answers after seconds: it is measured for longer, so that the first answers aren't all there are.
+const SLOW: u32 = 4;
+
+impl Load {
+    /// Carts needed so that none is ordered twice.
+    fn orders(self, workload: Workload, most_per_second: u64) -> u64 {
+        match workload {
+            Workload::SellOut { attempts, .. } => attempts,
+            _ => (most_per_second as f64 * (self.warm_up + self.measured).as_secs_f64()).ceil() as u64,
+        }
+    }
+
+    async fn put_on<S: Shopper>(self, workload: Workload, shoppers: Vec<S>) -> Result<Run> {
+        match workload {
+            Workload::SellOut { stock, attempts } => sell_out(shoppers, stock, attempts).await,
+            Workload::Hot | Workload::Spread => steady(shoppers, self.warm_up, self.measured).await,
+        }
+    }
+}
+
+/// Measures; remembers what the shops are made of, and keeps the one that takes long to start.
+pub struct Bench {
+    pub servers: Servers,
+    pub load: Load,
+    pub versions: BTreeMap<String, String>,
+    vendure: Option<Vendure>,
+}
+
+impl Bench {
+    pub fn new(servers: Servers, load: Load) -> Self {
+        Self { servers, load, versions: BTreeMap::new(), vendure: None }
+    }
+
+    /// Runs a row once.
+    pub async fn run(&mut self, row: Row) -> Result<(Run, Books)> {
+        let Row { system, workload, .. } = row;
+        match system {
+            System::Django(cure) => {
+                let django = Django::start(cure, &self.servers).await?;
+                self.remember("Django", django.versions());
+                let orders = self.load.orders(workload, MOST_DJANGO);
+                let buyers = django.buyers(workload, orders, self.load.buyers).await?;
+                let run = self.load.put_on(workload, buyers).await?;
+                Ok((run, django.books(workload).await?))
+            }
+            System::LastunitCarts | System::LastunitLines => {
+                let basket = if system == System::LastunitCarts { Basket::Cart } else { Basket::Lines };
+                let fresh = Fresh::on_server(&self.servers.postgres, workload).await?;
+                self.over_http(fresh, basket, workload).await
+            }
+            System::LastunitSqlite => {
+                self.over_http(Fresh::file(workload).await?, Basket::Lines, workload).await
+            }
+            System::LastunitInProcess => {
+                let shop = InProcess::start(Fresh::file(workload).await?).await?;
+                let run = self.load.put_on(workload, shop.buyers(self.load.buyers)?).await?;
+                Ok((run, shop.stop().await?))
+            }
+            System::Stateset(kept) => self.stateset(kept, workload).await,
+            System::Vendure => {
+                let vendure = match self.vendure.take() {
+                    Some(vendure) => vendure,
+                    None => Vendure::start(&self.servers).await?,
+                };
+                self.remember("Vendure", vendure.versions());
+                // Its first answers come all at once: they are warming up.
+                let (warm_up, measured) = (self.load.warm_up * (2 * SLOW), self.load.measured * SLOW);
+                let slow = Load { warm_up, measured, ..self.load };
+                let buyers = vendure.buyers(workload, self.load.buyers).await?;
+                let run = slow.put_on(workload, buyers).await?;
+                let books = vendure.books(workload).await?;
+                self.vendure = Some(vendure);
+                Ok((run, books))
+            }
+        }
+    }
+
+    async fn over_http(&self, fresh: Fresh, basket: Basket, workload: Workload) -> Result<(Run, Books)> {
+        let server = Server::start(fresh, basket, &self.servers)?;
+        let orders = self.load.orders(workload, MOST_LASTUNIT);
+        let run = self.load.put_on(workload, server.buyers(orders, self.load.buyers).await?).await?;
+        Ok((run, server.stop().await?))
+    }
+
+    async fn stateset(&mut self, kept: Kept, workload: Workload) -> Result<(Run, Books)> {
+        let Load { buyers, warm_up, measured } = self.load;
+        let printed = stateset::run(kept, workload, buyers, warm_up, measured, &self.servers).await?;
+        self.remember("stateset-embedded", &printed.versions);
+        Ok((printed.run, printed.books))
+    }
+
+    fn remember(&mut self, name: &str, versions: &str) {
+        let known = self.versions.entry(name.to_owned()).or_default();
+        // What is longer names the worker of the queue too.
+        if versions.len() > known.len() {
+            *known = versions.to_owned();
+        }
+    }
+}
