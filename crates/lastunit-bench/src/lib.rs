@@ -4,7 +4,13 @@
 pub mod chart;
 pub mod history;
 mod load;
+mod measured;
+mod open_loop;
+mod popularity;
 pub mod sale;
 pub mod workload;
 
-pub use load::{Buyer, Measured, closed_loop};
+pub use load::{Attempts, Buyer, closed_loop, sell_out};
+pub use measured::{Answer, Measured, Punctuality};
+pub use open_loop::open_loop;
+pub use popularity::{Picks, Popularity};

@@ -28,7 +28,9 @@ impl Place {
     /// What it is and how durable, for the head of a table.
     pub async fn describe(&self) -> Result<String> {
         Ok(match self {
-            Self::Folder(folder) => format!("SQLite, WAL, synchronous=FULL, in {}", folder.display()),
+            Self::Folder(folder) => {
+                format!("SQLite {}, WAL, synchronous=FULL, in {}", rusqlite::version(), folder.display())
+            }
             Self::Server(StoreUrl::Postgres(url, _)) => {
                 let client = postgres(url).await?;
                 let show = async |setting: &str| -> Result<String> {
@@ -141,7 +143,8 @@ pub async fn postgres(url: &str) -> Result<tokio_postgres::Client> {
     Ok(client)
 }
 
-async fn mysql(url: &str) -> Result<mysql_async::Conn> {
+/// A connection of its own to MariaDB or MySQL.
+pub async fn mysql(url: &str) -> Result<mysql_async::Conn> {
     let url = url.replacen("mariadb://", "mysql://", 1);
     mysql_async::Conn::from_url(url).await.context("the server can't be reached")
 }

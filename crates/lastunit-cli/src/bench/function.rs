@@ -1,15 +1,15 @@
 //! The best that one transaction an order can do on PostgreSQL: one function on the server that writes all that
 //! Lastunit writes, called over a few connections, with the contended rows last.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
 use lastunit::{Address, Source, SystemSource};
-use lastunit_bench::{Buyer, Measured, closed_loop};
+use lastunit_bench::{Buyer, Measured, Picks};
 use tokio_postgres::{Client, Statement};
 
 use super::{
-    in_process::{Workload, distinct_skus, fill},
+    fill,
+    in_process::draw,
+    load::{Load, Workload},
     place::{Place, postgres},
 };
 use crate::store_url::StoreUrl;
@@ -22,14 +22,14 @@ struct Caller {
     call: Statement,
     user: String,
     address: String,
-    workload: Workload,
+    picks: Picks,
 }
 
 impl Buyer for Caller {
     async fn call(&mut self) -> Result<()> {
         let key = format!("{:016x}", rand::random::<u64>());
         let now = SystemSource.now();
-        let mut skus: Vec<i64> = distinct_skus(self.workload)?.into_iter().map(|sku| sku.get()).collect();
+        let mut skus: Vec<i64> = draw(&self.picks)?.into_iter().map(|sku| sku.get()).collect();
         skus.sort_unstable();
         let fingerprint = [7_u8; 32].as_slice();
         let order = SystemSource.uuid(now);
@@ -45,10 +45,9 @@ impl Buyer for Caller {
 
 /// Runs the load over so many connections on a fresh database, and checks every invariant after it.
 pub async fn run(place: &Place, connections: usize, workload: Workload, seconds: f64) -> Result<Measured> {
-    let fresh = place.fresh(|_| {}).await?;
-    let store = fresh.open().await?;
-    fill(store.as_ref(), workload.skus).await?;
+    let (fresh, store) = fill::shop(place, None, workload.skus, fill::PLENTY).await?;
     store.close().await;
+    let picks = workload.picks()?;
     let StoreUrl::Postgres(url, _) = &fresh.url else { bail!("the function is PostgreSQL's") };
     postgres(url).await?.batch_execute(FUNCTION).await.context("the function can't be made")?;
     let mut callers = Vec::with_capacity(connections);
@@ -56,11 +55,9 @@ pub async fn run(place: &Place, connections: usize, workload: Workload, seconds:
         let client = postgres(url).await?;
         let call = client.prepare(CALL).await?;
         let (user, address) = (format!("buyer-{n}"), serde_json::to_string(&Address::example())?);
-        callers.push(Caller { client, call, user, address, workload });
+        callers.push(Caller { client, call, user, address, picks });
     }
-    let measured =
-        closed_loop(callers, Duration::from_secs_f64(seconds / 5.0), Duration::from_secs_f64(seconds))
-            .await?;
-    fresh.check_and_drop(measured.answered).await?;
+    let measured = Load::Closed.run(callers, seconds).await?;
+    fresh.check_and_drop(measured.placed_in_all).await?;
     Ok(measured)
 }

@@ -1,8 +1,9 @@
 //! Orders placed over HTTP/1.1 with keep-alive: a server of its own process, the buyers in this one.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,64 +12,172 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode, client::conn::http1::SendRequest, header};
 use hyper_util::rt::TokioIo;
-use lastunit_bench::{Buyer, Measured, closed_loop};
+use lastunit::{Address, Strategy};
+use lastunit_bench::{Answer, Attempts, Measured, Picks};
 use tokio::net::TcpStream;
 
 use super::{
-    in_process::fill,
-    place::{Fresh, Place},
+    load::{Load, Workload},
+    place::Fresh,
 };
 
 const SERVICE_KEY: &str = "lastunit-bench-service-key-0123456789";
-
-/// A server on a fresh database, with one SKU in plenty.
-pub struct Served {
-    child: Child,
-    address: String,
-    /// Taken when the server is stopped.
-    fresh: Option<Fresh>,
-}
 
 /// What a buyer calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// GET /health/live with the headers and body of an order: a constant answer, the yardstick.
     Constant,
-    /// POST /v1/orders, one unit of the SKU.
+    /// POST /v1/orders.
     Order,
 }
 
+/// A shop behind HTTP, and what is ordered there.
+#[derive(Debug, Clone)]
+pub struct Shop {
+    /// Host and port.
+    pub address: String,
+    /// Of any role.
+    pub service_key: String,
+    /// The SKUs that are ordered, the most popular first.
+    pub skus: Arc<[i64]>,
+    /// Draws from them.
+    pub picks: Picks,
+}
+
+impl Shop {
+    /// Runs one load against it.
+    pub async fn run(&self, call: Call, buyers: usize, load: Load, seconds: f64) -> Result<Measured> {
+        let mut callers = Vec::with_capacity(buyers);
+        for n in 0..buyers {
+            callers.push(Caller::connect(self.clone(), call, n).await?);
+        }
+        load.run(callers, seconds).await
+    }
+}
+
+/// A connection for calls over HTTP.
+pub async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("there is no server at {address} that can be reached"))?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+struct Caller {
+    shop: Shop,
+    sender: SendRequest<Full<Bytes>>,
+    call: Call,
+    user: String,
+    authorization: String,
+    /// What follows the lines in the body of an order.
+    rest_of_body: String,
+}
+
+impl Caller {
+    async fn connect(shop: Shop, call: Call, number: usize) -> Result<Self> {
+        let sender = connect(&shop.address).await?;
+        let address = serde_json::to_string(&Address::example())?;
+        Ok(Self {
+            sender,
+            call,
+            user: format!("buyer-{number}"),
+            authorization: format!("Bearer {}", shop.service_key),
+            rest_of_body: format!(r#"],"address":{address},"pay_method":"cash_on_delivery"}}"#),
+            shop,
+        })
+    }
+
+    fn request(&self) -> Result<Request<Full<Bytes>>> {
+        // The same headers and body for both: the load is the same, only the answer differs.
+        let (method, path) = match self.call {
+            Call::Constant => (Method::GET, "/health/live"),
+            Call::Order => (Method::POST, "/v1/orders"),
+        };
+        Ok(Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.shop.address)
+            .header(header::AUTHORIZATION, &self.authorization)
+            .header("Lastunit-User", &self.user)
+            .header("Idempotency-Key", format!("{:016x}", rand::random::<u64>()))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(self.body()))?)
+    }
+
+    fn body(&self) -> String {
+        let picked = self.shop.picks.draw(&mut rand::rng());
+        let mut body = String::with_capacity(self.rest_of_body.len() + 32 * (picked.len() + 1));
+        body.push_str(r#"{"lines":["#);
+        for (at, &sku) in picked.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            body += &format!(r#"{comma}{{"sku_id":{},"count":1}}"#, self.shop.skus[sku]);
+        }
+        body + &self.rest_of_body
+    }
+}
+
+impl Attempts for Caller {
+    async fn attempt(&mut self) -> Result<Answer> {
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(self.request()?).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        match (self.call, status) {
+            (Call::Constant, StatusCode::OK) | (Call::Order, StatusCode::CREATED) => Ok(Answer::Placed),
+            (Call::Order, StatusCode::CONFLICT) => Ok(Answer::Refused),
+            (_, StatusCode::SERVICE_UNAVAILABLE) => Ok(Answer::TurnedAway),
+            _ => bail!("a call of the benchmark was answered {status}: {}", String::from_utf8_lossy(&body)),
+        }
+    }
+}
+
+/// A server of its own process, on a shop that was filled before.
+pub struct Served {
+    child: Child,
+    /// Kept open, for the server says more than is read.
+    _greeting: Lines<BufReader<ChildStdout>>,
+    shop: Shop,
+    /// Taken when the server is stopped.
+    fresh: Option<Fresh>,
+    /// Orders there are, at least.
+    placed: u64,
+}
+
 impl Served {
-    /// Fills a fresh database and starts `lastunit serve` on it.
-    pub async fn start(place: &Place) -> Result<Self> {
-        let fresh = place.fresh(|_| {}).await?;
-        let store = fresh.open().await?;
-        fill(store.as_ref(), 1).await?;
-        store.close().await;
+    /// Starts `lastunit serve` on a shop with the workload's SKUs, in which so many orders were placed before.
+    pub async fn start(fresh: Fresh, strategy: Strategy, workload: Workload, placed: u64) -> Result<Self> {
+        let picks = workload.picks()?;
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--carts", "store"])
+            .args(["--strategy", strategy.as_str()])
             // Not as an argument: an address may hold a password, and arguments can be seen by others.
             .env("LASTUNIT_STORE", fresh.url.whole())
             .env("LASTUNIT_SERVICE_KEY", SERVICE_KEY)
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut said = BufReader::new(child.stdout.take().context("no standard output")?).lines();
+        let mut greeting = BufReader::new(child.stdout.take().context("no standard output")?).lines();
         let address = loop {
-            let line = said.next().context("the server ended before it listened")??;
+            let line = greeting.next().context("the server ended before it listened")??;
             if let Some(address) = line.strip_prefix("listening on http://") {
                 break address.to_owned();
             }
         };
-        Ok(Self { child, address, fresh: Some(fresh) })
+        let skus = (1..=workload.skus).collect();
+        let shop = Shop { address, service_key: SERVICE_KEY.into(), skus, picks };
+        Ok(Self { child, _greeting: greeting, shop, fresh: Some(fresh), placed })
     }
 
     /// Runs one load against it.
-    pub async fn run(&self, call: Call, buyers: usize, seconds: f64) -> Result<Measured> {
-        let mut callers = Vec::with_capacity(buyers);
-        for n in 0..buyers {
-            callers.push(Caller::connect(&self.address, call, n).await?);
+    pub async fn run(&mut self, call: Call, buyers: usize, load: Load, seconds: f64) -> Result<Measured> {
+        let measured = self.shop.run(call, buyers, load, seconds).await?;
+        if call == Call::Order {
+            self.placed += measured.placed_in_all;
         }
-        closed_loop(callers, Duration::from_secs_f64(seconds / 5.0), Duration::from_secs_f64(seconds)).await
+        Ok(measured)
     }
 
     /// The most memory it had resident so far, in MiB (VmHWM).
@@ -84,13 +193,13 @@ impl Served {
         super::machine::cpu_of(self.child.id())
     }
 
-    /// Stops it with SIGTERM, and checks every invariant of what it leaves: at least so many orders.
-    pub async fn stop(mut self, acknowledged: u64) -> Result<()> {
+    /// Stops it with SIGTERM, and checks every invariant of what it leaves: all orders that were placed are there.
+    pub async fn stop(mut self) -> Result<()> {
         let stopped = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(stopped.success(), "the server can't be stopped");
         ensure!(self.child.wait()?.success(), "the server ended with an error");
         let fresh = self.fresh.take().context("it was stopped before")?;
-        fresh.check_and_drop(acknowledged).await
+        fresh.check_and_drop(self.placed).await
     }
 }
 
@@ -99,57 +208,5 @@ impl Drop for Served {
         // After an error; a server that was stopped is gone already.
         self.child.kill().ok();
         self.child.wait().ok();
-    }
-}
-
-struct Caller {
-    sender: SendRequest<Full<Bytes>>,
-    call: Call,
-    user: String,
-    host: String,
-}
-
-impl Caller {
-    async fn connect(address: &str, call: Call, number: usize) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Self { sender, call, user: format!("buyer-{number}"), host: address.to_owned() })
-    }
-
-    fn request(&self) -> Result<Request<Full<Bytes>>> {
-        const BODY: &[u8] = br#"{"lines":[{"sku_id":1,"count":1}],"address":{"receiver":"Ada Lovelace","line1":"1 High Street","city":"Leeds","postal_code":"LS1 1AA","country":"GB","phone":"+44 113 496 0000"},"pay_method":"cash_on_delivery"}"#;
-        // The same headers and body for both: the load is the same, only the answer differs.
-        let (method, path) = match self.call {
-            Call::Constant => (Method::GET, "/health/live"),
-            Call::Order => (Method::POST, "/v1/orders"),
-        };
-        Ok(Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, &self.host)
-            .header(header::AUTHORIZATION, format!("Bearer {SERVICE_KEY}"))
-            .header("Lastunit-User", &self.user)
-            .header("Idempotency-Key", format!("{:016x}", rand::random::<u64>()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(BODY))?)
-    }
-}
-
-impl Buyer for Caller {
-    async fn call(&mut self) -> Result<()> {
-        self.sender.ready().await?;
-        let answer = self.sender.send_request(self.request()?).await?;
-        let expected = match self.call {
-            Call::Constant => StatusCode::OK,
-            Call::Order => StatusCode::CREATED,
-        };
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        if status != expected {
-            bail!("a call of the benchmark was answered {status}: {}", String::from_utf8_lossy(&body));
-        }
-        Ok(())
     }
 }

@@ -1,109 +1,150 @@
 //! Orders placed through the library, without a server.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use lastunit::{
-    Address, Amount, Config, Currency, Demand, Engine, IdempotencyKey, NewProduct, NewSku, Outcome,
-    PayMethod, PlaceRequest, ShopId, ShopSettings, SkuId, Source, Store, Strategy, SystemSource, UserId,
+    Address, Config, Demand, Engine, IdempotencyKey, Outcome, PayMethod, PlaceError, PlaceRequest, Refusal,
+    ShopId, SkuId, Store, Strategy, UserId,
 };
-use lastunit_bench::{Buyer, Measured, closed_loop};
+use lastunit_bench::{Answer, Attempts, Measured, Picks};
 
-use super::place::Place;
+use super::{
+    fill,
+    load::{Load, Workload, all_placed},
+    place::{Fresh, Place},
+};
 
-/// What every buyer orders.
-#[derive(Debug, Clone, Copy)]
-pub struct Workload {
-    /// SKUs there are.
-    pub skus: i64,
-    /// Lines of an order, each of another SKU, taken at random.
-    pub lines: usize,
-}
+/// A shop is grown by so many buyers: the largest batches are the fastest.
+const GROWING_BUYERS: usize = 512;
 
 /// A buyer of the benchmark, in process.
-pub struct Caller {
+struct Caller {
     engine: Engine,
     user: UserId,
-    workload: Workload,
+    picks: Picks,
 }
 
-impl Buyer for Caller {
-    async fn call(&mut self) -> Result<()> {
+impl Attempts for Caller {
+    async fn attempt(&mut self) -> Result<Answer> {
         let key = IdempotencyKey::new(format!("{:016x}", rand::random::<u64>()))?;
-        let (user, lines) = (self.user.clone(), demand(self.workload)?);
+        let lines = draw(&self.picks)?.into_iter().map(|sku| (sku, 1));
+        let (user, lines) = (self.user.clone(), Demand::new(lines)?);
         let request = PlaceRequest::of_lines(user, key, lines, Address::example(), PayMethod::CashOnDelivery);
-        match self.engine.place(request).await?.outcome {
-            Outcome::Placed(_) => Ok(()),
+        let reply = match self.engine.place(request).await {
+            Ok(reply) => reply,
+            Err(PlaceError::Overloaded | PlaceError::Unavailable) => return Ok(Answer::TurnedAway),
+            Err(error) => return Err(error.into()),
+        };
+        match reply.outcome {
+            Outcome::Placed(_) => Ok(Answer::Placed),
+            Outcome::Refused(Refusal::InsufficientStock { .. }) => Ok(Answer::Refused),
             other => bail!("an order of the benchmark wasn't placed: {other:?}"),
         }
     }
 }
 
-/// One unit each of so many different SKUs.
-fn demand(workload: Workload) -> Result<Demand> {
-    Ok(Demand::new(distinct_skus(workload)?.into_iter().map(|sku| (sku, 1)))?)
+/// The SKUs of an order; they are numbered from 1.
+pub fn draw(picks: &Picks) -> Result<Vec<SkuId>> {
+    picks.draw(&mut rand::rng()).into_iter().map(|at| Ok(SkuId::new(at as i64 + 1)?)).collect()
 }
 
-/// So many different SKUs, taken at random.
-pub fn distinct_skus(workload: Workload) -> Result<Vec<SkuId>> {
-    let mut skus: Vec<SkuId> = Vec::with_capacity(workload.lines);
-    while skus.len() < workload.lines {
-        let sku = SkuId::new(rand::random_range(1..=workload.skus))?;
-        if !skus.contains(&sku) {
-            skus.push(sku);
-        }
+/// A fresh shop, and an engine on it.
+pub struct InProcess {
+    fresh: Fresh,
+    store: Arc<dyn Store>,
+    engine: Engine,
+    workload: Workload,
+    /// Orders there are, at least.
+    placed: u64,
+}
+
+impl InProcess {
+    /// Opens a shop of the workload's SKUs, of so many units each, over at most so many connections.
+    pub async fn open(
+        place: &Place,
+        strategy: Strategy,
+        connections: Option<NonZeroUsize>,
+        workload: Workload,
+        stock: i64,
+    ) -> Result<Self> {
+        let (fresh, store) = fill::shop(place, connections, workload.skus, stock).await?;
+        let engine = Engine::start(store.clone(), Config { strategy, ..Config::default() })?;
+        Ok(Self { fresh, store, engine, workload, placed: 0 })
     }
-    Ok(skus)
+
+    /// Runs one load on it.
+    pub async fn run(&mut self, buyers: usize, load: Load, seconds: f64) -> Result<Measured> {
+        let picks = self.workload.picks()?;
+        let caller =
+            |n| Ok(Caller { engine: self.engine.clone(), user: UserId::new(format!("buyer-{n}"))?, picks });
+        let callers = (0..buyers).map(caller).collect::<Result<_>>()?;
+        let measured = load.run(callers, seconds).await?;
+        self.placed += measured.placed_in_all;
+        Ok(measured)
+    }
+
+    /// Places orders until there are so many.
+    pub async fn grow_to(&mut self, orders: u64) -> Result<()> {
+        while self.placed < orders {
+            // A guess at the time it takes; the loop corrects it.
+            let seconds = ((orders - self.placed) as f64 / 50_000.0).clamp(0.02, 10.0);
+            let grown = self.run(GROWING_BUYERS, Load::Closed, seconds).await?;
+            // On a machine that stands still for a while some may be turned away; all of them mustn't be.
+            ensure!(grown.placed_in_all > 0, "of {} orders none more could be placed", self.placed);
+            eprintln!("{} of {orders} orders", self.placed);
+        }
+        Ok(())
+    }
+
+    /// Orders there are, at least: calls that were turned away may have left more.
+    pub fn placed(&self) -> u64 {
+        self.placed
+    }
+
+    /// Units left in stock; what was sold has to be what was ordered.
+    pub async fn units_left(&self, measured: &Measured) -> Result<i64> {
+        let (mut left, mut sold, mut after) = (0, 0, None);
+        loop {
+            let skus = self.store.skus(ShopId::FIRST, after, 1000).await?;
+            let Some(last) = skus.last() else { break };
+            after = Some(last.id);
+            left += skus.iter().map(|sku| sku.stock).sum::<i64>();
+            sold += skus.iter().map(|sku| sku.sales).sum::<i64>();
+        }
+        let lines = self.workload.lines as u64;
+        let ordered =
+            measured.placed_in_all * lines..=(measured.placed_in_all + measured.turned_away_in_all) * lines;
+        ensure!(ordered.contains(&(sold as u64)), "{sold} units were sold, and {ordered:?} ordered");
+        Ok(left)
+    }
+
+    /// Closes it, and leaves its database.
+    pub async fn leave(self) -> Fresh {
+        self.engine.drain().await;
+        self.store.close().await;
+        self.fresh
+    }
+
+    /// Closes it, and checks every invariant.
+    pub async fn close(self) -> Result<()> {
+        let placed = self.placed;
+        self.leave().await.check_and_drop(placed).await
+    }
 }
 
-/// Opens shop 1 and fills it with SKUs of plenty of stock, ten a product.
-pub async fn fill(store: &dyn Store, skus: i64) -> Result<()> {
-    let now = SystemSource.now();
-    let settings =
-        ShopSettings { currency: Currency::new("GBP")?, freight: Amount::new(450)?, free_from: None };
-    store.set_settings(ShopId::FIRST, settings, now).await?;
-    let sku = |id: i64| -> Result<NewSku> {
-        let (code, name) = (format!("BENCH-{id}"), format!("Benchmark SKU {id}"));
-        Ok(NewSku { code, name, price: Amount::new(1000)?, stock: 1_000_000_000, on_sale: true })
-    };
-    let ids: Vec<i64> = (1..=skus).collect();
-    let products = ids.chunks(10).map(|ids| {
-        let name = format!("Benchmark product {}", ids[0]);
-        let skus = ids.iter().map(|&id| sku(id)).collect::<Result<_>>()?;
-        Ok(NewProduct { handle: None, name, description: String::new(), skus })
-    });
-    let products = products.collect::<Result<Vec<_>>>()?;
-    store.import(ShopId::FIRST, products, SystemSource.uuid(now), now).await?;
-    Ok(())
-}
-
-/// So many buyers.
-pub fn callers(engine: &Engine, buyers: usize, workload: Workload) -> Result<Vec<Caller>> {
-    (0..buyers)
-        .map(|n| Ok(Caller { engine: engine.clone(), user: UserId::new(format!("buyer-{n}"))?, workload }))
-        .collect()
-}
-
-/// Runs one load on a fresh database, over at most so many connections, and checks every invariant after it.
+/// Runs one load on a fresh shop with plenty for all, and checks every invariant after it.
 pub async fn run(
     place: &Place,
     strategy: Strategy,
     connections: Option<NonZeroUsize>,
     buyers: usize,
     workload: Workload,
+    load: Load,
     seconds: f64,
 ) -> Result<Measured> {
-    let fresh =
-        place.fresh(|config| config.max_connections = connections.unwrap_or(config.max_connections)).await?;
-    let store = fresh.open().await?;
-    fill(store.as_ref(), workload.skus).await?;
-    let engine = Engine::start(store.clone(), Config { strategy, ..Config::default() })?;
-    let callers = callers(&engine, buyers, workload)?;
-    let measured =
-        closed_loop(callers, Duration::from_secs_f64(seconds / 5.0), Duration::from_secs_f64(seconds))
-            .await?;
-    engine.drain().await;
-    store.close().await;
-    fresh.check_and_drop(measured.answered).await?;
+    let mut shop = InProcess::open(place, strategy, connections, workload, fill::PLENTY).await?;
+    let measured = all_placed(shop.run(buyers, load, seconds).await?)?;
+    shop.close().await?;
     Ok(measured)
 }

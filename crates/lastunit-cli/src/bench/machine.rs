@@ -1,6 +1,7 @@
 //! What the machine is, and what its disk can do at most.
 
 use std::{
+    fmt,
     fs::File,
     os::unix::fs::FileExt,
     path::Path,
@@ -8,15 +9,52 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
 
-/// Cores, processor and kernel, in a line.
-pub fn describe() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
-    let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} cores, {}, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
+/// The machine that it ran on.
+#[derive(Debug, Serialize)]
+pub struct Machine {
+    pub cores: usize,
+    pub cpu: String,
+    pub kernel: String,
+    pub memory_mib: u64,
+}
+
+impl Machine {
+    /// This one.
+    pub fn this() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let (cpuinfo, meminfo) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
+        let memory = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or("");
+        let memory_kib = memory.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+        Self {
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            cpu: model.trim_start_matches([' ', '\t', ':']).to_owned(),
+            kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+            memory_mib: memory_kib / 1024,
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cores, cpu, kernel, memory_mib } = self;
+        write!(f, "{cores} cores, {cpu}, {memory_mib} MiB of memory, {kernel}")
+    }
+}
+
+/// Every buyer over HTTP has a connection, and so has the server, which inherits the limit: many systems allow 1,024 open
+/// files, unless they are asked for more.
+pub fn allow_many_connections() -> Result<()> {
+    const FILES: u64 = 4096;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })?;
+    }
+    Ok(())
 }
 
 /// How many times a second a write of 4 KiB can be made durable in this folder: the most transactions a second
