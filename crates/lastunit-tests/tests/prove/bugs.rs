@@ -22,7 +22,7 @@ use crate::twisted::{Bug, Twisted};
 
 const KEY: &str = "service-key-of-a-test-0123456789abcdef";
 /// Bugs that need two calls to meet may need some of these.
-const ROUNDS: u64 = 8;
+const ROUNDS: u64 = 20;
 
 fn open(file: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(file).expect("a database"))
@@ -71,7 +71,7 @@ async fn shop(store: Arc<dyn Store>, file: &Path, seed: u64, then: Then) -> Resu
         async move { shop_until(&plan, stopped).await }
     });
     // A number of calls and not a time, for machines are more or less busy.
-    while plan.counts.calls.load(Ordering::Relaxed) < 600 {
+    while plan.counts.calls.load(Ordering::Relaxed) < 1500 {
         sleep(Duration::from_millis(20)).await;
     }
     stop.send_replace(true);
