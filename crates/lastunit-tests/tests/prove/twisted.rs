@@ -150,61 +150,8 @@ impl Twisted {
     }
 }
 
-macro_rules! pass_on {
-    (
-        $(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*
-        own { $($own:item)* }
-    ) => {
-        #[async_trait::async_trait]
-        impl Store for Twisted {
-            $($own)*
-
-            fn gathers(&self) -> bool {
-                self.inner.gathers()
-            }
-
-            $(async fn $name(&self, $($arg: $type),*) -> $result {
-                self.inner.$name($($arg),*).await
-            })*
-        }
-    };
-}
-
-pass_on! {
-    fn sku(shop: ShopId, id: SkuId) -> Result<Option<Sku>, StoreError>;
-    fn sku_by_code(shop: ShopId, code: &str) -> Result<Option<Sku>, StoreError>;
-    fn skus(shop: ShopId, after: Option<SkuId>, limit: usize) -> Result<Vec<Sku>, StoreError>;
-    fn products(shop: ShopId, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, StoreError>;
-    fn create_product(shop: ShopId, product: NewProduct, source: Uuid, at: Timestamp) -> Result<Product, StoreError>;
-    fn import(
-        shop: ShopId, products: Vec<NewProduct>, source: Uuid, at: Timestamp
-    ) -> Result<ImportSummary, StoreError>;
-    fn patch_sku(shop: ShopId, id: SkuId, patch: SkuPatch) -> Result<Option<Sku>, StoreError>;
-    fn settings(shop: ShopId) -> Result<Option<ShopSettings>, StoreError>;
-    fn set_settings(shop: ShopId, settings: ShopSettings, at: Timestamp) -> Result<(), StoreError>;
-    fn cart(shop: ShopId, user: &UserId) -> Result<Cart, StoreError>;
-    fn cart_snapshot(shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError>;
-    fn cart_log(shop: ShopId, user: &UserId, after: u64, limit: usize) -> Result<CartLog, StoreError>;
-    fn price_cart(shop: ShopId, lines: Vec<(SkuId, u32, bool)>) -> Result<Cart, StoreError>;
-    fn set_cart_line(
-        shop: ShopId, user: &UserId, sku: SkuId, line: CartLineSetting
-    ) -> Result<Option<Cart>, StoreError>;
-    fn remove_cart_lines(shop: ShopId, user: &UserId, sku: Option<SkuId>) -> Result<Cart, StoreError>;
-    fn add_address(shop: ShopId, user: &UserId, id: AddressId, address: Address) -> Result<(), StoreError>;
-    fn address(shop: ShopId, user: &UserId, id: AddressId) -> Result<Option<Address>, StoreError>;
-    fn addresses(shop: ShopId, user: &UserId) -> Result<Vec<(AddressId, Address)>, StoreError>;
-    fn delete_address(shop: ShopId, user: &UserId, id: AddressId) -> Result<bool, StoreError>;
-    fn service_keys() -> Result<Vec<ServiceKey>, StoreError>;
-    fn add_service_key(key: ServiceKey) -> Result<(), StoreError>;
-    fn revoke_service_keys(
-        label: &str, made_before: Option<Timestamp>, at: Timestamp
-    ) -> Result<usize, StoreError>;
-    fn forget_refusals(before: Timestamp, limit: usize) -> Result<usize, StoreError>;
-    fn check() -> Result<CheckReport, StoreError>;
-    fn ping() -> Result<(), StoreError>;
-    fn close() -> ();
-
-    own {
+lastunit_tests::pass_on! {
+    impl Store for Twisted {
         async fn place(
             &self,
             shop: ShopId,
