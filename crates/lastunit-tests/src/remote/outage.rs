@@ -72,6 +72,9 @@ pub async fn a_killed_connection_is_recovered_from(
     bench.assert_holds().await;
 }
 
+/// No order in so long is none ever.
+const STALL: Duration = Duration::from_secs(60);
+
 /// Buyers who never give up, each order under its own key.
 struct Load {
     acknowledged: Arc<AtomicUsize>,
@@ -89,7 +92,8 @@ impl Load {
                     let reply = loop {
                         match engine.place(request.clone()).await {
                             Ok(reply) => break reply,
-                            Err(PlaceError::Unavailable) => {
+                            // Behind a server that takes long to come back, an order may wait for too long.
+                            Err(PlaceError::Unavailable | PlaceError::Overloaded) => {
                                 tokio::time::sleep(Duration::from_millis(20)).await
                             }
                             Err(other) => panic!("no answer: {other:?}"),
@@ -109,10 +113,20 @@ impl Load {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
+    /// Waits for as long as orders are placed at all: how fast, the machine and its disk say.
     async fn end(self) -> HashSet<OrderId> {
         let mut ids = HashSet::new();
-        for buyer in self.buyers {
-            ids.extend(bounded(buyer).await.expect("no panic"));
+        for mut buyer in self.buyers {
+            ids.extend(loop {
+                let before = self.acknowledged.load(Ordering::SeqCst);
+                match tokio::time::timeout(STALL, &mut buyer).await {
+                    Ok(placed) => break placed.expect("no panic"),
+                    Err(_) => {
+                        let now = self.acknowledged.load(Ordering::SeqCst);
+                        assert!(now > before, "no order in {STALL:?}, after {now}");
+                    }
+                }
+            });
         }
         ids
     }
