@@ -237,6 +237,9 @@ pub trait Store: Send + Sync + 'static {
     /// The cart as a request finds it that is about to order it, so that it can't be ordered twice.
     async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError>;
 
+    /// How many orders were placed from each of these buyers' carts, in their order.
+    async fn cart_seqs(&self, shop: ShopId, users: &[UserId]) -> Result<Vec<u64>, StoreError>;
+
     /// How many orders were placed from this cart, and the first `limit` of those behind `after`.
     async fn cart_log(
         &self,

@@ -216,7 +216,7 @@ async fn read_carts(
 
 /// Runs a query for each of these tuples, whose `$1` is the shop: in as few pieces as there are statements for,
 /// filled up with the last one.
-async fn select<const N: usize>(
+pub(super) async fn select<const N: usize>(
     session: &mut impl Session,
     statement: &'static Batched,
     shop: ShopId,

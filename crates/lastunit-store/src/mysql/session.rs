@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use deadpool::managed::Object;
-use lastunit::StoreError;
+use lastunit::{ShopId, StoreError};
 use mysql_async::consts::ColumnType;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::{
     errors::Failure,
+    place::select,
     pool::{Connection, Connections},
+    statements::CARTS,
 };
 use crate::remote::{Access, Row, Session, Value};
 
@@ -140,6 +142,11 @@ impl Session for MySqlSession {
 
     async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, StoreError> {
         Ok(self.run(sql, values).await?.1)
+    }
+
+    async fn cart_heads(&mut self, shop: ShopId, users: &[&str]) -> Result<Vec<Row>, StoreError> {
+        let users: Vec<_> = users.iter().map(|user| [(*user).into()]).collect();
+        select(self, &CARTS, shop, &users).await
     }
 
     async fn texts(&mut self, sql: &'static str, limit: usize) -> Result<Vec<String>, StoreError> {

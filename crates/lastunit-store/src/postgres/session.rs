@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use deadpool::managed::Object;
-use lastunit::StoreError;
+use lastunit::{ShopId, StoreError};
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},
@@ -14,10 +14,12 @@ use tokio_postgres::{
 };
 
 use super::{
-    bind,
+    bind::{self, Param},
+    calls::{self, Call},
     doubts::Doubts,
     errors::Failure,
     pool::{Connection, Connections, throw_away},
+    statements,
 };
 use crate::remote::{Access, Row, Session, Value};
 
@@ -256,6 +258,13 @@ impl Session for PostgresSession {
 
     async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, StoreError> {
         self.send_one(sql, For::Count, values).await.map(|answer| answer.count())
+    }
+
+    async fn cart_heads(&mut self, shop: ShopId, users: &[&str]) -> Result<Vec<Row>, StoreError> {
+        self.prepare_for_orders().await?;
+        let heads = Call::rows(statements::CARTS, shop, [Param::Texts(users.to_vec())]);
+        let answers = calls::send(self, &[heads]).await?;
+        answers.into_iter().flat_map(Answer::rows).map(|row| bind::row(&row)).collect()
     }
 
     async fn texts(&mut self, sql: &'static str, limit: usize) -> Result<Vec<String>, StoreError> {

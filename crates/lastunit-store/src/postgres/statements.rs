@@ -8,11 +8,23 @@
 
 pub(super) const SETTINGS: &str = "SELECT currency, freight, free_from FROM shop WHERE shop_id = $1";
 
-pub(super) const CARTS: &str = "SELECT user_id, seq FROM cart_head WHERE shop_id = $1 AND user_id = ANY($2)";
+pub(super) const CARTS: &str = "
+    SELECT head.user_id, head.seq FROM UNNEST($2::text[]) AS asked (user_id)
+    CROSS JOIN LATERAL (
+        SELECT user_id, seq FROM cart_head h
+        WHERE h.shop_id = $1 AND h.user_id = asked.user_id LIMIT 1) AS head";
+/// Locked in the order in which they are given.
 pub(super) const LOCK_CARTS: &str = "
-    SELECT user_id, seq FROM cart_head WHERE shop_id = $1 AND user_id = ANY($2) ORDER BY user_id FOR UPDATE";
+    SELECT head.user_id, head.seq FROM UNNEST($2::text[]) AS asked (user_id)
+    CROSS JOIN LATERAL (
+        SELECT user_id, seq FROM cart_head h
+        WHERE h.shop_id = $1 AND h.user_id = asked.user_id LIMIT 1 FOR UPDATE) AS head";
+/// OFFSET 0 keeps it a look into the index a cart.
 pub(super) const CART_LINES: &str = "
-    SELECT user_id, sku_id, count, selected FROM cart_line WHERE shop_id = $1 AND user_id = ANY($2)";
+    SELECT asked.user_id, line.sku_id, line.count, line.selected FROM UNNEST($2::text[]) AS asked (user_id)
+    CROSS JOIN LATERAL (
+        SELECT sku_id, count, selected FROM cart_line c
+        WHERE c.shop_id = $1 AND c.user_id = asked.user_id OFFSET 0) AS line";
 
 pub(super) const SKUS: &str = "
     SELECT id, product_id, code, name, price, stock, sales, on_sale FROM sku

@@ -14,15 +14,15 @@ use super::{
     keys::Keys,
 };
 
-/// What [`RedisCarts`](crate::RedisCarts) asks of Redis. Each call is done as a whole; where it is [`Away`] it may have
-/// been done, now or later.
+/// What [`RedisCarts`](crate::RedisCarts) asks of Redis. What is done to one cart is done as a whole; where it is
+/// [`Away`] it may have been done, now or later.
 #[async_trait::async_trait]
 pub trait CartService: Send + Sync + 'static {
-    /// The cart as it stands.
-    async fn read(&self, keys: &Keys, deadline: Instant) -> Result<Kept, Away>;
+    /// Carts as they stand, in their order.
+    async fn read(&self, carts: &[&Keys], deadline: Instant) -> Vec<Result<Kept, Away>>;
 
-    /// Takes out what an order took, if it is the next; whether it was.
-    async fn apply(&self, keys: &Keys, deadline: Instant, order: &CartOrder) -> Result<bool, Away>;
+    /// Takes out of each cart what an order took, if it is the next; whether it was.
+    async fn apply(&self, orders: &[(Keys, CartOrder)], deadline: Instant) -> Vec<Result<bool, Away>>;
 
     /// Begins the cart anew at this seq, with the lines that are there or without, unless it changed since it was
     /// read.
@@ -147,12 +147,10 @@ pub(super) struct OneCart<'a> {
 }
 
 impl OneCart<'_> {
-    pub async fn read(&self) -> Result<Kept, Away> {
-        self.service.read(&self.keys, self.deadline).await
-    }
-
-    pub async fn apply(&self, order: &CartOrder) -> Result<bool, Away> {
-        self.service.apply(&self.keys, self.deadline, order).await
+    pub async fn apply(&self, order: CartOrder) -> Result<bool, Away> {
+        let orders = [(self.keys.clone(), order)];
+        let applied = self.service.apply(&orders, self.deadline).await.pop();
+        applied.unwrap_or_else(|| Err(Away("there was no answer".into())))
     }
 
     pub async fn begin(&self, seen: &Kept, seq: u64, keep: bool) -> Result<(), Away> {
@@ -166,13 +164,16 @@ impl OneCart<'_> {
 
 #[async_trait::async_trait]
 impl CartService for Link {
-    async fn read(&self, keys: &Keys, deadline: Instant) -> Result<Kept, Away> {
-        let (raw_seq, lines, selected): Answer = self.run(&SNAPSHOT, keys, deadline, |_| {}).await?;
-        Ok(Kept { raw_seq, contents: Contents { lines, selected } })
+    async fn read(&self, carts: &[&Keys], deadline: Instant) -> Vec<Result<Kept, Away>> {
+        let answers: Vec<Result<Answer, Away>> = self.run_all(&SNAPSHOT, carts, deadline, |_, _| {}).await;
+        let kept = |(raw_seq, lines, selected)| Kept { raw_seq, contents: Contents { lines, selected } };
+        answers.into_iter().map(|answer| answer.map(kept)).collect()
     }
 
-    async fn apply(&self, keys: &Keys, deadline: Instant, order: &CartOrder) -> Result<bool, Away> {
-        self.run(&APPLY, keys, deadline, |command| {
+    async fn apply(&self, orders: &[(Keys, CartOrder)], deadline: Instant) -> Vec<Result<bool, Away>> {
+        let carts: Vec<&Keys> = orders.iter().map(|(keys, _)| keys).collect();
+        self.run_all(&APPLY, &carts, deadline, |at, command| {
+            let order = &orders[at].1;
             command.arg(order.seq - 1).arg(order.seq);
             for (sku_id, count) in &order.lines {
                 command.arg(sku_id.get()).arg(count);

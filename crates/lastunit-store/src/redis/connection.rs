@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError,
     RedisResult, ServerErrorKind,
@@ -66,10 +67,21 @@ enum Connection {
 }
 
 impl Connection {
-    async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+    /// The answers in the order of the commands; or what is wrong with the connection.
+    async fn ask<T: FromRedisValue>(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<T>>> {
         match self {
-            Self::One(connection) => command.query_async(connection).await,
-            Self::Cluster(connection) => command.query_async(connection).await,
+            Self::One(connection) => {
+                let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+                for command in commands {
+                    pipeline.add_command(command);
+                }
+                pipeline.ignore_errors().query_async(&mut connection.clone()).await
+            }
+            // Each to its node.
+            Self::Cluster(connection) => {
+                let ask = async |command: Cmd| command.query_async(&mut connection.clone()).await;
+                Ok(join_all(commands.into_iter().map(ask)).await)
+            }
         }
     }
 }
@@ -91,51 +103,85 @@ impl Link {
         self.connection().await.map(drop)
     }
 
-    /// Runs a script on a cart's keys, unless the deadline has passed. `args` adds its arguments to the command. It
-    /// may be run twice: scripts are written so that this comes to the same.
+    /// Runs a script on a cart's keys. See [`Link::run_all`].
     pub async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
-        keys: &Keys,
+        cart: &Keys,
         deadline: Instant,
         args: impl Fn(&mut Cmd),
     ) -> Result<T, Away> {
-        let command = |name: &str, script: &str| {
-            let mut command = redis::cmd(name);
+        let answer = self.run_all(script, &[cart], deadline, |_, command| args(command)).await.pop();
+        answer.unwrap_or_else(|| Err(Away("there was no answer".into())))
+    }
+
+    /// Runs a script on each cart's keys, unless the deadline has passed. `args` adds the arguments for the cart that
+    /// stands there to its command. It may be run twice: scripts are written so that this comes to the same.
+    pub async fn run_all<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        carts: &[&Keys],
+        deadline: Instant,
+        args: impl Fn(usize, &mut Cmd),
+    ) -> Vec<Result<T, Away>> {
+        match self.try_to_run(script, carts, deadline, args).await {
+            Ok(answers) => answers.into_iter().map(|answer| answer.map_err(Away::from)).collect(),
+            Err(away) => carts.iter().map(|_| Err(away.clone())).collect(),
+        }
+    }
+
+    async fn try_to_run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        carts: &[&Keys],
+        deadline: Instant,
+        args: impl Fn(usize, &mut Cmd),
+    ) -> Result<Vec<RedisResult<T>>, Away> {
+        let command = |name: &str, script: &str, at: usize| {
+            let (mut command, keys) = (redis::cmd(name), carts[at]);
             command.arg(script).arg(3).arg(&keys.lines).arg(&keys.selected).arg(&keys.applied_seq);
-            args(&mut command);
+            args(at, &mut command);
             command
         };
         let permit = timeout_at(deadline.into(), self.commands.acquire()).await;
         let permit = permit.map_err(|_| Away("it takes too long".into()))?;
         let _permit = permit.map_err(|_| Away("the carts are closed".into()))?;
-        let by_hash = command("EVALSHA", &script.hash);
         let mut tries = 1;
         loop {
-            let (number, mut connection) = self.connection().await?;
-            let answer = async {
-                match connection.ask(&by_hash).await {
+            let (number, connection) = self.connection().await?;
+            let answers = async {
+                let by_hash = (0..carts.len()).map(|at| command("EVALSHA", &script.hash, at)).collect();
+                let mut answers = connection.ask(by_hash).await?;
+                let unknown: Vec<usize> = answers
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, answer)| is_no_script(answer))
+                    .map(|it| it.0)
+                    .collect();
+                if !unknown.is_empty() {
                     // Not SCRIPT LOAD, which in a cluster asks every node, and fails if any is away.
-                    Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                        connection.ask(&command("EVAL", script.code)).await
+                    let by_code = unknown.iter().map(|at| command("EVAL", script.code, *at)).collect();
+                    for (at, answer) in unknown.iter().zip(connection.ask(by_code).await?) {
+                        answers[*at] = answer;
                     }
-                    answer => answer,
                 }
+                Ok(answers)
             };
-            let error = match timeout(self.config.response_timeout, answer).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    self.give_up(number).await;
-                    return Err(Away(format!("no answer in {:?}", self.config.response_timeout)));
-                }
+            let Ok(answers) = timeout(self.config.response_timeout, answers).await else {
+                self.give_up(number).await;
+                return Err(Away(format!("no answer in {:?}", self.config.response_timeout)));
             };
-            if is_of_connection(&error) {
+            let errors: Vec<&RedisError> = match &answers {
+                Ok(answers) => answers.iter().filter_map(|answer| answer.as_ref().err()).collect(),
+                Err(error) => vec![error],
+            };
+            if errors.iter().any(|error| is_of_connection(error)) {
                 self.give_up(number).await;
             }
             // A connection may have been lost long ago, and nobody noticed.
-            if !error.is_connection_dropped() || tries == 2 || deadline <= Instant::now() {
-                return Err(error.into());
+            let dropped = errors.iter().any(|error| error.is_connection_dropped());
+            if !dropped || tries == 2 || deadline <= Instant::now() {
+                return answers.map_err(Away::from);
             }
             tries += 1;
         }
@@ -202,6 +248,10 @@ impl Server {
             Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
         }
     }
+}
+
+fn is_no_script<T>(answer: &RedisResult<T>) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 
 /// Whether another connection may do better: this one is lost or silent, or leads to a server that is none for

@@ -4,6 +4,7 @@ mod cart;
 mod config;
 mod connection;
 mod keys;
+mod reads;
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,13 +23,14 @@ pub use config::RedisConfig;
 pub use connection::Away;
 use connection::Link;
 pub use keys::Keys;
+use reads::Reads;
 
 /// How often a call looks at a cart again that others change meanwhile, or that is far behind.
 const ROUNDS: usize = 20;
 /// Orders that are read at once for a cart to catch up.
 const ORDERS_A_ROUND: usize = 100;
-/// Carts that catch up at once after their orders were placed. Further ones do when they are next read.
-const CATCHING_UP: usize = 64;
+/// Batches of orders that are taken out of their carts at once. Further carts catch up when they are next read.
+const CATCHING_UP: usize = 16;
 
 /// A [`Store`] whose carts are in Redis, under the keys of the origin: a hash `carts_<user>` of SKU id → units, and a
 /// set `selected_<user>` of the SKU ids that are ordered when the cart is; for other shops than 1 behind
@@ -53,10 +55,12 @@ pub struct RedisCarts {
     store: Arc<dyn Store>,
     carts: Arc<dyn CartService>,
     config: RedisConfig,
+    reads: Reads,
     catching_up: Arc<Semaphore>,
 }
 
 /// Why a cart can't be had.
+#[derive(Clone)]
 enum Failed {
     Redis(Away),
     Store(StoreError),
@@ -100,7 +104,8 @@ impl RedisCarts {
 
     /// Keeps the carts of `store` in a service that does what Redis does; a simulation hands in its own.
     pub fn on(carts: Arc<dyn CartService>, config: RedisConfig, store: Arc<dyn Store>) -> Self {
-        Self { store, carts, config, catching_up: Arc::new(Semaphore::new(CATCHING_UP)) }
+        let reads = Reads::new(store.clone(), carts.clone());
+        Self { store, carts, config, reads, catching_up: Arc::new(Semaphore::new(CATCHING_UP)) }
     }
 
     fn one_cart(&self, shop: ShopId, user: &UserId) -> OneCart<'_> {
@@ -118,10 +123,8 @@ impl RedisCarts {
         begun: bool,
     ) -> Result<(Contents, u64), Failed> {
         for _ in 0..ROUNDS {
-            let kept = cart.read().await?;
-            // Read behind the cart: an order that was taken out of it is in the log.
+            let (kept, seq) = self.reads.read(shop, user, &cart.keys, cart.deadline).await?;
             let Some(applied) = kept.applied_seq() else {
-                let seq = self.store.cart_log(shop, user, 0, 0).await?.seq;
                 if !begun && kept.contents.is_empty() {
                     return Ok((kept.contents, seq));
                 }
@@ -129,6 +132,9 @@ impl RedisCarts {
                 cart.begin(&kept, seq, seq == 0).await?;
                 continue;
             };
+            if seq == applied {
+                return Ok((kept.contents, applied));
+            }
             let log = self.store.cart_log(shop, user, applied, ORDERS_A_ROUND).await?;
             if log.seq == applied {
                 return Ok((kept.contents, applied));
@@ -156,7 +162,7 @@ impl RedisCarts {
                 the database: it is dropped");
             return cart.begin(kept, log.seq, false).await;
         }
-        for order in &log.orders {
+        for order in log.orders {
             if !cart.apply(order).await? {
                 // Somebody else was faster.
                 break;
@@ -192,21 +198,29 @@ impl RedisCarts {
         Err(Away(format!("a cart changed under {ROUNDS} tries to edit it")).into())
     }
 
-    /// Takes an order out of its cart in the background. Nobody waits for it, and nothing is lost without it.
-    fn take_out_soon(&self, shop: ShopId, order: &PlaceOrder, reply: &Reply) {
-        let (Basket::Cart, CartSnapshot::Elsewhere { seq, .. }) = (&order.request.basket, &order.cart) else {
+    /// Takes orders out of their carts in the background. Nobody waits for it, and nothing is lost without it.
+    fn take_out_soon(&self, shop: ShopId, orders: &[PlaceOrder], replies: &[Reply]) {
+        let of_carts = orders.iter().zip(replies).filter_map(|(order, reply)| {
+            let CartSnapshot::Elsewhere { seq, .. } = &order.cart else { return None };
+            let Reply { outcome: Outcome::Placed(placed), replayed: false } = reply else { return None };
+            if order.request.basket != Basket::Cart {
+                return None;
+            }
+            let lines = placed.lines.iter().map(|line| (line.sku_id, line.count)).collect();
+            let keys = Keys::of(shop, &order.request.user, self.config.hash_tags);
+            Some((keys, CartOrder { seq: seq + 1, lines }))
+        });
+        let taken: Vec<(Keys, CartOrder)> = of_carts.collect();
+        if taken.is_empty() {
             return;
-        };
-        let Reply { outcome: Outcome::Placed(placed), replayed: false } = reply else { return };
+        }
         let Ok(permit) = self.catching_up.clone().try_acquire_owned() else { return };
-        let lines = placed.lines.iter().map(|line| (line.sku_id, line.count)).collect();
-        let taken = CartOrder { seq: seq + 1, lines };
-        let keys = Keys::of(shop, &order.request.user, self.config.hash_tags);
         let (carts, deadline) = (self.carts.clone(), Instant::now() + self.config.call_timeout);
         tokio::spawn(async move {
-            let applied = carts.apply(&keys, deadline, &taken).await;
-            if let Err(Away(why)) = applied {
-                tracing::debug!(%why, "a cart catches up when it is next read");
+            for applied in carts.apply(&taken, deadline).await {
+                if let Err(Away(why)) = applied {
+                    tracing::debug!(%why, "a cart catches up when it is next read");
+                }
             }
             drop(permit);
         });
@@ -256,6 +270,7 @@ pass_on! {
     ) -> Result<Option<Sku>, StoreError>;
     fn settings(shop: ShopId) -> Result<Option<ShopSettings>, StoreError>;
     fn set_settings(shop: ShopId, settings: ShopSettings, at: Timestamp) -> Result<(), StoreError>;
+    fn cart_seqs(shop: ShopId, users: &[UserId]) -> Result<Vec<u64>, StoreError>;
     fn cart_log(shop: ShopId, user: &UserId, after: u64, limit: usize) -> Result<CartLog, StoreError>;
     fn price_cart(shop: ShopId, lines: Vec<(SkuId, u32, bool)>) -> Result<Cart, StoreError>;
     fn add_address(shop: ShopId, user: &UserId, id: AddressId, address: Address) -> Result<(), StoreError>;
@@ -279,9 +294,7 @@ pass_on! {
             locking: Locking,
         ) -> Result<Vec<Reply>, StoreError> {
             let replies = self.store.place(shop, orders.clone(), locking).await?;
-            for (order, reply) in orders.iter().zip(&replies) {
-                self.take_out_soon(shop, order, reply);
-            }
+            self.take_out_soon(shop, &orders, &replies);
             Ok(replies)
         }
 

@@ -1,5 +1,7 @@
 //! What belongs to a buyer: the cart and the saved addresses.
 
+use std::collections::HashMap;
+
 use lastunit::{
     Address, AddressId, Cart, CartLine, CartLineSetting, CartLog, MAX_ADDRESSES, MAX_LINES, ShopId, SkuId,
     StoreError, UserId,
@@ -34,14 +36,16 @@ pub(super) async fn make_head(
     session.execute(insert, values![shop.get(), user]).await.map(drop)
 }
 
-pub(super) async fn read_cart_seq(
+pub(super) async fn read_cart_seqs(
     session: &mut impl Session,
     shop: ShopId,
-    user: &UserId,
-) -> Result<u64, StoreError> {
-    let select = "SELECT seq FROM cart_head WHERE shop_id = $1 AND user_id = $2";
-    let head = session.rows(select, values![shop.get(), user.as_str()]).await?;
-    head.first().map_or(Ok(0), |row| row.number(0))
+    users: &[UserId],
+) -> Result<Vec<u64>, StoreError> {
+    let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
+    let rows = session.cart_heads(shop, &names).await?;
+    let heads = rows.iter().map(|row| Ok((row.text(0)?, row.number(1)?)));
+    let heads = heads.collect::<Result<HashMap<&str, u64>, StoreError>>()?;
+    Ok(names.iter().map(|name| heads.get(name).copied().unwrap_or(0)).collect())
 }
 
 /// One statement, and so one snapshot by itself.

@@ -112,6 +112,13 @@ pub trait Session: Send {
         values: &[Value<'_>],
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
+    /// User and seq of those of these carts from which something was ordered.
+    fn cart_heads(
+        &mut self,
+        shop: ShopId,
+        users: &[&str],
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
+
     /// Runs a query that takes no values, and gives its first `limit` rows, each as "column value, column value".
     fn texts(
         &mut self,

@@ -381,8 +381,12 @@ impl<D: Database> Store for RemoteStore<D> {
     }
 
     async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError> {
-        let seq = transaction!(self, Access::Read, |session| buyers::read_cart_seq(session, shop, user))?;
-        Ok(CartSnapshot::InStore { seq })
+        let seqs = self.cart_seqs(shop, std::slice::from_ref(user)).await?;
+        Ok(CartSnapshot::InStore { seq: seqs[0] })
+    }
+
+    async fn cart_seqs(&self, shop: ShopId, users: &[UserId]) -> Result<Vec<u64>, StoreError> {
+        transaction!(self, Access::Read, |session| buyers::read_cart_seqs(session, shop, users))
     }
 
     async fn cart_log(

@@ -342,6 +342,15 @@ impl Store for SqliteStore {
         Ok(CartSnapshot::InStore { seq })
     }
 
+    async fn cart_seqs(&self, shop: ShopId, users: &[UserId]) -> Result<Vec<u64>, StoreError> {
+        let users = users.to_vec();
+        self.readers
+            .read(move |connection| {
+                users.iter().map(|user| place::read_cart_seq(connection, shop, user)).collect()
+            })
+            .await
+    }
+
     async fn cart_log(
         &self,
         shop: ShopId,

@@ -169,25 +169,8 @@ impl CartsLink {
         world.pause().await;
         if self.life.is_over() { pending().await } else { answer }
     }
-}
 
-fn contents(cart: &SimCart) -> Contents {
-    Contents::of(cart.lines.iter().map(|(sku, line)| (*sku, line.count, line.selected)))
-}
-
-#[async_trait::async_trait]
-impl CartService for CartsLink {
-    async fn read(&self, keys: &Keys, _deadline: Instant) -> Result<Kept, Away> {
-        self.run("read", keys, |_, state, key| {
-            let cart = state.carts.get(key).cloned().unwrap_or_default();
-            let raw_seq = cart.applied_seq.map(|seq| seq.to_string()).unwrap_or_default().into_bytes();
-            Kept { raw_seq, contents: contents(&cart) }
-        })
-        .await
-    }
-
-    async fn apply(&self, keys: &Keys, _deadline: Instant, order: &CartOrder) -> Result<bool, Away> {
-        let order = order.clone();
+    async fn apply_one(&self, keys: &Keys, order: CartOrder) -> Result<bool, Away> {
         self.run("apply", keys, move |carts, state, key| {
             let Some(cart) = state.carts.get_mut(key) else { return false };
             let Some(applied) = cart.applied_seq else { return false };
@@ -205,6 +188,34 @@ impl CartService for CartsLink {
             true
         })
         .await
+    }
+}
+
+fn contents(cart: &SimCart) -> Contents {
+    Contents::of(cart.lines.iter().map(|(sku, line)| (*sku, line.count, line.selected)))
+}
+
+#[async_trait::async_trait]
+impl CartService for CartsLink {
+    async fn read(&self, carts: &[&Keys], _deadline: Instant) -> Vec<Result<Kept, Away>> {
+        let mut kept = Vec::with_capacity(carts.len());
+        for keys in carts {
+            let read = self.run("read", keys, |_, state, key| {
+                let cart = state.carts.get(key).cloned().unwrap_or_default();
+                let raw_seq = cart.applied_seq.map(|seq| seq.to_string()).unwrap_or_default().into_bytes();
+                Kept { raw_seq, contents: contents(&cart) }
+            });
+            kept.push(read.await);
+        }
+        kept
+    }
+
+    async fn apply(&self, orders: &[(Keys, CartOrder)], _deadline: Instant) -> Vec<Result<bool, Away>> {
+        let mut applied = Vec::with_capacity(orders.len());
+        for (keys, order) in orders {
+            applied.push(self.apply_one(keys, order.clone()).await);
+        }
+        applied
     }
 
     async fn begin(

@@ -352,6 +352,10 @@ not_simulated! {
             Ok(CartSnapshot::InStore { seq })
         }
 
+        async fn cart_seqs(&self, shop: ShopId, users: &[UserId]) -> Result<Vec<u64>, StoreError> {
+            self.look(|tables| users.iter().map(|user| tables.cart_seq(shop, user)).collect()).await
+        }
+
         async fn cart_log(
             &self,
             shop: ShopId,

@@ -1,0 +1,124 @@
+//! Reading carts. What costs most is the way to Redis and to the database, so carts are read together.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use lastunit::{ShopId, Store, StoreError, UserId};
+use tokio::sync::oneshot;
+
+use super::{
+    Failed,
+    cart::{CartService, Kept},
+    connection::Away,
+    keys::Keys,
+};
+
+/// The most carts in one read.
+const CARTS_A_READ: usize = 256;
+/// Reads under way at once: while one waits for the database, the next is with Redis.
+const MAX_READS: usize = 2;
+/// The most calls that may wait.
+const MAX_WAITING: usize = 16 * 1024;
+
+/// A cart, and behind it how many orders were placed from it: an order that was taken out of the cart is counted.
+pub(super) type CartRead = Result<(Kept, u64), Failed>;
+
+/// Reads carts for many callers. Whoever asks is answered by a read that begins afterwards, with all others who came
+/// meanwhile.
+pub(super) struct Reads {
+    store: Arc<dyn Store>,
+    carts: Arc<dyn CartService>,
+    asked: Arc<Mutex<Asked>>,
+}
+
+#[derive(Default)]
+struct Asked {
+    waiting: Vec<Waiting>,
+    /// Tasks that answer them.
+    tasks: usize,
+}
+
+struct Waiting {
+    shop: ShopId,
+    user: UserId,
+    keys: Keys,
+    deadline: Instant,
+    reply: oneshot::Sender<CartRead>,
+}
+
+impl Reads {
+    pub fn new(store: Arc<dyn Store>, carts: Arc<dyn CartService>) -> Self {
+        Self { store, carts, asked: Arc::default() }
+    }
+
+    pub async fn read(&self, shop: ShopId, user: &UserId, keys: &Keys, deadline: Instant) -> CartRead {
+        let (reply, answer) = oneshot::channel();
+        let begin = {
+            let mut asked = self.asked.lock().expect("never poisoned: nothing panics while it is held");
+            if asked.waiting.len() == MAX_WAITING {
+                return Err(Away("too many calls wait for their carts".into()).into());
+            }
+            asked.waiting.push(Waiting { shop, user: user.clone(), keys: keys.clone(), deadline, reply });
+            let begin = asked.tasks < MAX_READS;
+            asked.tasks += usize::from(begin);
+            begin
+        };
+        if begin {
+            tokio::spawn(answer_all(self.store.clone(), self.carts.clone(), self.asked.clone()));
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::Internal("a read has ended".into()).into()))
+    }
+}
+
+/// Answers until nobody waits.
+async fn answer_all(store: Arc<dyn Store>, carts: Arc<dyn CartService>, asked: Arc<Mutex<Asked>>) {
+    loop {
+        let batch = {
+            let mut asked = asked.lock().expect("never poisoned: nothing panics while it is held");
+            // Whoever has given up isn't read for.
+            asked.waiting.retain(|waiting| !waiting.reply.is_closed());
+            let Some(shop) = asked.waiting.first().map(|first| first.shop) else {
+                asked.tasks -= 1;
+                return;
+            };
+            let mut left = CARTS_A_READ;
+            let of_shop = asked.waiting.extract_if(.., |waiting| {
+                let taken = left > 0 && waiting.shop == shop;
+                left -= usize::from(taken);
+                taken
+            });
+            of_shop.collect()
+        };
+        // A task of its own: a bug that panics in there must not leave all others waiting.
+        tokio::spawn(answer(store.clone(), carts.clone(), batch)).await.ok();
+    }
+}
+
+/// Answers calls of one shop.
+async fn answer(store: Arc<dyn Store>, carts: Arc<dyn CartService>, batch: Vec<Waiting>) {
+    let Some(shop) = batch.first().map(|first| first.shop) else { return };
+    let deadline = batch.iter().map(|waiting| waiting.deadline).max().unwrap_or_else(Instant::now);
+    let keys: Vec<&Keys> = batch.iter().map(|waiting| &waiting.keys).collect();
+    let kept = carts.read(&keys, deadline).await;
+    let users: Vec<UserId> = batch
+        .iter()
+        .zip(&kept)
+        .filter(|(_, kept)| kept.is_ok())
+        .map(|(waiting, _)| waiting.user.clone())
+        .collect();
+    let seqs = if users.is_empty() { Ok(Vec::new()) } else { store.cart_seqs(shop, &users).await };
+    let mut seqs = seqs.map(Vec::into_iter);
+    for (waiting, kept) in batch.into_iter().zip(kept) {
+        let read = kept.map_err(Failed::from).and_then(|kept| match &mut seqs {
+            Ok(seqs) => {
+                let seq = seqs.next();
+                seq.map(|seq| (kept, seq)).ok_or_else(|| StoreError::Internal("a cart too few".into()).into())
+            }
+            Err(error) => Err(error.clone().into()),
+        });
+        // Whoever hung up has dropped the receiver.
+        drop(waiting.reply.send(read));
+    }
+}
