@@ -105,12 +105,48 @@ impl Tap {
 }
 
 /// `impl Store` for what has an `inner` store: everything is passed on to it, but placing, canceling, changes of stock and the
-/// reading of orders, which the type does in its own way.
+/// reading of orders, which the type does in its own way. With `alone` there is no inner store, and nobody may ask for more
+/// than the type does.
 #[macro_export]
 macro_rules! pass_on {
     (impl Store for $store:ident { $($own:item)* }) => {
         $crate::pass_on! {
-            @ $store { $($own)* }
+            @all passed_on $store {
+                fn gathers(&self) -> bool {
+                    self.inner.gathers()
+                }
+                $($own)*
+            }
+        }
+    };
+    (impl Store for $store:ident alone { $($own:item)* }) => {
+        $crate::pass_on! {
+            @all not_there $store {
+                $($own)*
+                async fn cancel(
+                    &self, _: ShopId, _: &UserId, _: OrderId, _: Timestamp
+                ) -> Result<CancelOutcome, StoreError> {
+                    unimplemented!("cancel")
+                }
+                async fn change_stock(
+                    &self, _: ShopId, _: SkuId, _: StockChange, _: Uuid, _: Timestamp
+                ) -> Result<Option<Sku>, StoreError> {
+                    unimplemented!("change_stock")
+                }
+                async fn order(&self, _: ShopId, _: &UserId, _: OrderId) -> Result<Option<Order>, StoreError> {
+                    unimplemented!("order")
+                }
+                async fn orders(
+                    &self, _: ShopId, _: &UserId, _: Option<OrderId>, _: usize
+                ) -> Result<Vec<Order>, StoreError> {
+                    unimplemented!("orders")
+                }
+            }
+        }
+    };
+    (@all $how:ident $store:ident { $($own:item)* }) => {
+        $crate::pass_on! {
+            @$how $store { $($own)* }
             fn sku(shop: ShopId, id: SkuId) -> Result<Option<Sku>, StoreError>;
             fn sku_by_code(shop: ShopId, code: &str) -> Result<Option<Sku>, StoreError>;
             fn skus(shop: ShopId, after: Option<SkuId>, limit: usize) -> Result<Vec<Sku>, StoreError>;
@@ -146,17 +182,23 @@ macro_rules! pass_on {
             fn close() -> ();
         }
     };
-    (@ $store:ident { $($own:item)* } $(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+    (@passed_on $store:ident { $($own:item)* } $(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
         #[async_trait::async_trait]
         impl Store for $store {
             $($own)*
 
-            fn gathers(&self) -> bool {
-                self.inner.gathers()
-            }
-
             $(async fn $name(&self, $($arg: $type),*) -> $result {
                 self.inner.$name($($arg),*).await
+            })*
+        }
+    };
+    (@not_there $store:ident { $($own:item)* } $(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+        #[async_trait::async_trait]
+        impl Store for $store {
+            $($own)*
+
+            $(async fn $name(&self, $(_: $type),*) -> $result {
+                unimplemented!("{}", stringify!($name))
             })*
         }
     };

@@ -6,17 +6,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
-};
-
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
-    time::Instant,
 };
 
 use crate::{
@@ -24,6 +18,11 @@ use crate::{
     order::{Basket, CancelOutcome, CartSnapshot, PlaceOrder, PlaceRequest, Reply},
     source::{Source, SystemSource},
     store::{Locking, Store, StoreError},
+    sync::{
+        Handle, Mutex, Semaphore, mpsc, oneshot, spawn, thread,
+        time::{self, Instant},
+        watch,
+    },
 };
 
 /// How concurrent orders for one SKU are kept apart.
@@ -176,7 +175,7 @@ pub struct Engine {
     placer: Arc<Placer>,
     queue: Option<Arc<Queue>>,
     /// Orders under way in the strategies without a queue.
-    direct: Arc<tokio::sync::Semaphore>,
+    direct: Arc<Semaphore>,
     config: Arc<Config>,
 }
 
@@ -194,8 +193,8 @@ struct Placer {
 struct Queue {
     /// Taken out when the engine drains: the worker ends once the queue is empty.
     waiting: Mutex<Option<mpsc::Sender<Waiting>>>,
-    /// Fires when the worker has answered everybody.
-    ended: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Ends when the worker has answered everybody.
+    ended: watch::Receiver<()>,
 }
 
 struct Waiting {
@@ -236,24 +235,24 @@ impl Engine {
         };
         let queue = max_batch.map(|max_batch| -> std::io::Result<_> {
             let (waiting, orders) = mpsc::channel(max_waiting);
-            let (ends, ended) = oneshot::channel();
+            let (ends, ended) = watch::channel(());
             let working = work(placer.clone(), orders, max_batch, config.max_wait);
             let working = async move {
                 working.await;
-                ends.send(()).ok();
+                drop(ends);
             };
             let runtime = Handle::current();
             match config.worker {
                 Worker::Task => drop(runtime.spawn(working)),
                 Worker::Thread => {
-                    let thread = std::thread::Builder::new().name("lastunit-engine".into());
+                    let thread = thread::Builder::new().name("lastunit-engine".into());
                     thread.spawn(move || runtime.block_on(working))?;
                 }
             }
-            Ok(Arc::new(Queue { waiting: Mutex::new(Some(waiting)), ended: Mutex::new(Some(ended)) }))
+            Ok(Arc::new(Queue { waiting: Mutex::new(Some(waiting)), ended }))
         });
         let queue = queue.transpose().map_err(StartError::NoThread)?;
-        let direct = Arc::new(tokio::sync::Semaphore::new(max_waiting));
+        let direct = Arc::new(Semaphore::new(max_waiting));
         Ok(Self { placer, queue, direct, config: Arc::new(config) })
     }
 
@@ -280,13 +279,14 @@ impl Engine {
         let Some(queue) = &self.queue else {
             let permit = self.direct.clone().try_acquire_owned().map_err(|_| PlaceError::Overloaded)?;
             let placer = self.placer.clone();
+            let (to_caller, answer) = oneshot::channel();
             // A task of its own, so that a caller who goes away doesn't stop it between two tries.
-            let placed = tokio::spawn(async move {
-                let replies = placer.place(order.request.shop, vec![order]).await;
+            spawn(async move {
+                to_caller.send(placer.place(order.request.shop, vec![order]).await).ok();
+                // Not before the answer: who drains waits for both.
                 drop(permit);
-                replies
             });
-            let mut replies = placed.await.map_err(|error| PlaceError::Internal(error.to_string()))??;
+            let mut replies = answer.await.unwrap_or(Err(PlaceError::Unavailable))?;
             return replies.pop().ok_or_else(|| PlaceError::Internal("a store gave no reply".into()));
         };
         let (reply, answer) = oneshot::channel();
@@ -346,10 +346,7 @@ impl Engine {
         }
         if let Some(queue) = &self.queue {
             queue.waiting.lock().expect("never poisoned: nothing panics while it is held").take();
-            let ended = queue.ended.lock().expect("never poisoned: nothing panics while it is held").take();
-            if let Some(ended) = ended {
-                ended.await.ok();
-            }
+            queue.ended.clone().changed().await.ok();
         }
     }
 }
@@ -448,7 +445,7 @@ impl Gathering {
         let until = Instant::now() + begun.elapsed() / 2;
         while batch.len() < expected {
             let room = expected - batch.len();
-            match tokio::time::timeout_at(until, orders.recv_many(batch, room)).await {
+            match time::timeout_at(until, orders.recv_many(batch, room)).await {
                 Ok(1..) => {}
                 // All have come that will: the engine drains.
                 Ok(0) => return,
@@ -515,7 +512,7 @@ impl Placer {
                     self.retries.fetch_add(1, Ordering::Relaxed);
                     self.observer.retried();
                     let limit = Duration::from_millis(1 << tries.min(8));
-                    tokio::time::sleep(self.source.jitter(limit)).await;
+                    time::sleep(self.source.jitter(limit)).await;
                     tries += 1;
                 }
                 Err(error) => return Err(self.give_up(error)),

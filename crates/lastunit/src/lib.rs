@@ -28,6 +28,7 @@ mod money;
 mod order;
 mod source;
 mod store;
+mod sync;
 mod text;
 mod timestamp;
 mod witness;

@@ -11,7 +11,10 @@ mod readers;
 mod rows;
 mod schema;
 mod service_keys;
+mod sync;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::{
     path::Path,

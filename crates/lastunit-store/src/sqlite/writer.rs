@@ -4,16 +4,18 @@
 //! that allow it share a transaction and its fsync (each in a savepoint of its own), and are answered after the
 //! commit.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    thread::JoinHandle,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lastunit::StoreError;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
 
-use super::store_error;
+use super::{
+    store_error,
+    sync::{
+        mpsc, oneshot,
+        thread::{self, JoinHandle},
+    },
+};
 
 /// The most writes that may wait for the writer; past it a caller waits to get in.
 const MAX_WAITING: usize = 1024;
@@ -55,9 +57,8 @@ impl Writer {
     /// Starts the thread. It ends, and closes the connection, after [`Writer::close`] or when the writer is dropped.
     pub fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        let thread = std::thread::Builder::new()
-            .name("lastunit-writer".into())
-            .spawn(move || work(connection, waiting))?;
+        let thread =
+            thread::Builder::new().name("lastunit-writer".into()).spawn(move || work(connection, waiting))?;
         Ok((Self { queue }, thread))
     }
 
@@ -167,44 +168,4 @@ fn run(connection: &Connection, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<
     })?;
     step!("sqlite.committed", StoreError::CommitUnknown, when true);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_write_that_panics_or_fails_is_rolled_back_alone() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("CREATE TABLE t (x INTEGER)").unwrap();
-        let (writer, thread) = Writer::start(connection).unwrap();
-        let insert =
-            |connection: &Connection| connection.execute("INSERT INTO t VALUES (1)", []).map_err(store_error);
-        for commit in [Commit::Alone, Commit::Shared] {
-            // All three wait before the first is run, so that the shared ones share a transaction.
-            let (good, panics, fails) = tokio::join!(
-                writer.write(commit, insert),
-                writer.write(commit, move |connection| -> Result<(), StoreError> {
-                    insert(connection)?;
-                    panic!("a bug, for the test")
-                }),
-                writer.write(commit, move |connection| -> Result<(), StoreError> {
-                    insert(connection)?;
-                    Err(StoreError::Clash("no".into()))
-                }),
-            );
-            assert_eq!(good, Ok(1));
-            assert!(matches!(panics, Err(StoreError::Internal(_))), "{panics:?}");
-            assert_eq!(fails, Err(StoreError::Clash("no".into())));
-        }
-        let count = |connection: &Connection| {
-            connection
-                .query_row("SELECT COUNT(*) FROM t", [], |row| row.get::<_, i64>(0))
-                .map_err(store_error)
-        };
-        assert_eq!(writer.write(Commit::Alone, count).await, Ok(2));
-        writer.close().await;
-        assert!(thread.join().is_ok());
-        assert!(matches!(writer.write(Commit::Alone, count).await, Err(StoreError::Unavailable(_))));
-    }
 }

@@ -14,8 +14,8 @@
 //! All runs on one thread with tokio's paused clock: who is polled next follows from who was woken first, and time moves
 //! on only when nobody can run. Between any two steps the models and the clients pause for a number of polls or
 //! milliseconds that the seed gives. So all orders of *steps* are within reach, where a step is a round trip of a
-//! transaction, a script, or what a client does. Races of threads within one step (the queue's own atomics, say) aren't:
-//! those are tokio's.
+//! transaction, a script, or what a client does. Races of threads within one step aren't: those of the queues are in
+//! `tests/interleavings`, and those within a channel are tokio's.
 //!
 //! Left out: SQL, what the stores retry by themselves, saved addresses, imports, and a database that is restored from a
 //! backup. Those have tests on the real databases.
