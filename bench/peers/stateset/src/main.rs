@@ -5,15 +5,16 @@
 //!
 //! STORE is `sqlite:FILE` or `postgres://…`; ATTEMPTS of 0 measure orders in a closed loop, others sell a stock out.
 
-use std::{env, fmt::Display, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashMap, env, fmt::Display, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use lastunit_bench::sale::{Answer, Books, Shopper, sell_out, steady};
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use serde_json::json;
 use stateset_embedded::{
-    Address, Commerce, CommerceError, CreateCustomer, CreateInventoryItem, CreateOrder, CreateOrderItem,
-    CustomerId, OrderFilter, ProductId, StockPolicy,
+    Address, AsyncCommerce, Commerce, CommerceError, CreateCustomer, CreateInventoryItem, CreateOrder,
+    CreateOrderItem, Customer, CustomerId, InventoryItem, Order, OrderFilter, OrderStatus, ProductId,
+    StockLevel, StockPolicy,
 };
 
 /// What every buyer orders, and what there is.
@@ -31,9 +32,9 @@ async fn main() -> Result<()> {
         anyhow::bail!("say STORE BUYERS SKUS LINES STOCK ATTEMPTS WARM_UP_MS MEASURED_MS");
     };
     let workload = Workload { skus: number(skus)?, lines: number(lines)?, stock: number(stock)? };
-    let commerce = Arc::new(open(store)?);
-    tokio::task::block_in_place(|| fill(&commerce, workload))?;
-    let shoppers = shoppers(&commerce, number(buyers)?, workload)?;
+    let shop = Shop::open(store).await.with_context(|| format!("{store} can't be opened"))?;
+    fill(&shop, workload).await?;
+    let shoppers = shoppers(&shop, number(buyers)?, workload).await?;
     let attempts: u64 = number(attempts)?;
     let run = if attempts > 0 {
         sell_out(shoppers, workload.stock, attempts).await?
@@ -41,7 +42,7 @@ async fn main() -> Result<()> {
         let (warm_up, measured) = (number(warm_up_ms)?, number(measured_ms)?);
         steady(shoppers, Duration::from_millis(warm_up), Duration::from_millis(measured)).await?
     };
-    let books = tokio::task::block_in_place(|| books(&commerce, workload))?;
+    let books = books(&shop, workload).await?;
     // As Cargo.toml has it.
     println!("{}", json!({ "run": run, "books": books, "versions": "1.40.0, of crates.io" }));
     Ok(())
@@ -51,59 +52,112 @@ fn number<T: FromStr<Err: Display>>(text: &str) -> Result<T> {
     text.parse().map_err(|error| anyhow!("{text:?}: {error}"))
 }
 
-fn open(store: &str) -> Result<Commerce> {
-    let builder = Commerce::builder().disable_metrics();
-    let builder = match store.strip_prefix("sqlite:") {
-        Some(file) => builder.sqlite(file),
-        None => builder.postgres(store),
-    };
-    builder.build().with_context(|| format!("{store} can't be opened"))
+/// The library, by the interface that it has for each database: on PostgreSQL the blocking one refuses to be called
+/// where there is an async runtime.
+#[derive(Clone)]
+enum Shop {
+    Sqlite(Arc<Commerce>),
+    Postgres(Arc<AsyncCommerce>),
+}
+
+type Said<T> = std::result::Result<T, CommerceError>;
+
+impl Shop {
+    async fn open(store: &str) -> Said<Self> {
+        match store.strip_prefix("sqlite:") {
+            Some(file) => {
+                let commerce = Commerce::builder().disable_metrics().sqlite(file).build()?;
+                Ok(Self::Sqlite(Arc::new(commerce)))
+            }
+            None => {
+                let commerce = AsyncCommerce::connect(store).await?;
+                commerce.metrics().set_enabled(false);
+                Ok(Self::Postgres(Arc::new(commerce)))
+            }
+        }
+    }
+
+    async fn create_item(&self, input: CreateInventoryItem) -> Said<InventoryItem> {
+        match self {
+            Self::Sqlite(shop) => tokio::task::block_in_place(|| shop.inventory().create_item(input)),
+            Self::Postgres(shop) => shop.inventory().create_item(input).await,
+        }
+    }
+
+    async fn create_customer(&self, input: CreateCustomer) -> Said<Customer> {
+        match self {
+            Self::Sqlite(shop) => tokio::task::block_in_place(|| shop.customers().create(input)),
+            Self::Postgres(shop) => shop.customers().create(input).await,
+        }
+    }
+
+    async fn create_order(&self, input: CreateOrder) -> Said<Order> {
+        match self {
+            Self::Sqlite(shop) => tokio::task::block_in_place(|| shop.orders().create(input)),
+            Self::Postgres(shop) => shop.orders().create(input).await,
+        }
+    }
+
+    async fn orders(&self, filter: OrderFilter) -> Said<Vec<Order>> {
+        match self {
+            Self::Sqlite(shop) => tokio::task::block_in_place(|| shop.orders().list(filter)),
+            Self::Postgres(shop) => shop.orders().list(filter).await,
+        }
+    }
+
+    async fn stock(&self, sku: &str) -> Said<Option<StockLevel>> {
+        match self {
+            Self::Sqlite(shop) => tokio::task::block_in_place(|| shop.inventory().get_stock(sku)),
+            Self::Postgres(shop) => shop.inventory().get_stock(sku).await,
+        }
+    }
 }
 
 fn code(sku: u64) -> String {
     format!("BENCH-{sku}")
 }
 
-fn fill(commerce: &Commerce, workload: Workload) -> Result<()> {
+async fn fill(shop: &Shop, workload: Workload) -> Result<()> {
     for sku in 1..=workload.skus {
-        commerce.inventory().create_item(CreateInventoryItem {
+        let item = CreateInventoryItem {
             sku: code(sku),
             name: format!("Benchmark SKU {sku}"),
             initial_quantity: Some(Decimal::from(workload.stock)),
             ..Default::default()
-        })?;
+        };
+        shop.create_item(item).await?;
     }
     Ok(())
 }
 
 /// A buyer: a customer of the shop.
-struct Customer {
-    commerce: Arc<Commerce>,
+struct Buyer {
+    shop: Shop,
     id: CustomerId,
     workload: Workload,
     /// The SKUs of the order that isn't decided yet.
     order: Option<Vec<u64>>,
 }
 
-fn shoppers(commerce: &Arc<Commerce>, buyers: usize, workload: Workload) -> Result<Vec<Customer>> {
-    let customer = |n: usize| {
+async fn shoppers(shop: &Shop, buyers: usize, workload: Workload) -> Result<Vec<Buyer>> {
+    let mut all = Vec::with_capacity(buyers);
+    for n in 0..buyers {
         let input = CreateCustomer {
             email: format!("buyer-{n}@example.com"),
             first_name: "Ada".into(),
             last_name: "Lovelace".into(),
             ..Default::default()
         };
-        let id = tokio::task::block_in_place(|| commerce.customers().create(input))?.id;
-        Ok(Customer { commerce: commerce.clone(), id, workload, order: None })
-    };
-    (0..buyers).map(customer).collect()
+        let id = shop.create_customer(input).await?.id;
+        all.push(Buyer { shop: shop.clone(), id, workload, order: None });
+    }
+    Ok(all)
 }
 
-impl Shopper for Customer {
+impl Shopper for Buyer {
     async fn order(&mut self) -> Result<Answer> {
         let skus = self.order.take().unwrap_or_else(|| pick(self.workload));
-        let placed = tokio::task::block_in_place(|| self.commerce.orders().create(self.input(&skus)));
-        match placed {
+        match self.shop.create_order(self.input(&skus)).await {
             Ok(_) => Ok(Answer::Placed),
             Err(CommerceError::InsufficientStock { .. }) => Ok(Answer::Refused),
             Err(error) => {
@@ -114,7 +168,7 @@ impl Shopper for Customer {
     }
 }
 
-impl Customer {
+impl Buyer {
     fn input(&self, skus: &[u64]) -> CreateOrder {
         let item = |&sku: &u64| CreateOrderItem {
             product_id: ProductId::new(),
@@ -155,17 +209,37 @@ fn pick(workload: Workload) -> Vec<u64> {
     skus
 }
 
-/// Its orders, beside what is allocated to them.
-fn books(commerce: &Commerce, workload: Workload) -> Result<Books> {
-    let orders = commerce.orders().count(OrderFilter::default())?;
-    let sold = i64::try_from(orders)? * i64::try_from(workload.lines)?;
-    let mut allocated = Decimal::ZERO;
-    for sku in 1..=workload.skus {
-        let stock = commerce.inventory().get_stock(&code(sku))?.with_context(|| format!("no SKU {sku}"))?;
-        ensure!(stock.total_on_hand == Decimal::from(workload.stock), "SKU {sku} has another stock");
-        allocated += stock.total_allocated;
+/// As many orders as the library lists at once.
+const PAGE: u32 = 1000;
+
+/// All its orders, line by line, beside the stock.
+async fn books(shop: &Shop, workload: Workload) -> Result<Books> {
+    let mut in_orders: HashMap<String, i64> = HashMap::new();
+    let mut offset = 0;
+    loop {
+        let page = OrderFilter { limit: Some(PAGE), offset: Some(offset), ..Default::default() };
+        let orders = shop.orders(page).await?;
+        for order in orders.iter().filter(|order| order.status != OrderStatus::Cancelled) {
+            for item in &order.items {
+                *in_orders.entry(item.sku.clone()).or_default() += i64::from(item.quantity);
+            }
+        }
+        if orders.is_empty() {
+            break;
+        }
+        offset += u32::try_from(orders.len())?;
     }
-    let there_was = i64::try_from(workload.stock * workload.skus)?;
-    let allocated = allocated.to_i64().context("too much is allocated")?;
-    Ok(Books { sold, oversold: (sold - there_was).max(0), lost: (sold - allocated).abs() })
+    let there_was = i64::try_from(workload.stock)?;
+    let mut books = Books::default();
+    for sku in 1..=workload.skus {
+        let code = code(sku);
+        let stock = shop.stock(&code).await?.with_context(|| format!("no SKU {code}"))?;
+        let left = stock.total_available.to_i64().context("too much is left")?;
+        let sold = in_orders.remove(&code).unwrap_or(0);
+        books.sold += sold;
+        books.oversold += (sold - there_was).max(0);
+        books.lost += (there_was - left - sold).abs();
+    }
+    ensure!(in_orders.is_empty(), "orders of unknown SKUs: {in_orders:?}");
+    Ok(books)
 }

@@ -50,7 +50,7 @@ struct Args {
     /// Concurrent buyers, each with one order under way.
     #[arg(long, env = "LASTUNIT_BUYERS", default_value = "64", value_name = "N")]
     buyers: NonZeroUsize,
-    /// Seconds measured a run, after a quarter as long of warming up; Vendure gets four times as long.
+    /// Seconds measured a run, after a quarter as long of warming up; Vendure gets eight times as long.
     #[arg(long, env = "LASTUNIT_SECONDS", default_value = "4", value_name = "S", value_parser = seconds)]
     seconds: f64,
     /// Rounds, of which the median counts.

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use lastunit_bench::sale::{Books, Run, Shopper, sell_out, steady};
+use tokio::time::timeout;
 
 use crate::{
     django::Django,
@@ -25,8 +26,10 @@ pub struct Load {
 /// Orders a second that no shop here reaches: so many carts are filled.
 const MOST_LASTUNIT: u64 = 25_000;
 const MOST_DJANGO: u64 = 2_000;
-/// Vendure answers after seconds: it is measured for longer, so that the first answers aren't all there are.
-const SLOW: u32 = 4;
+/// Vendure answers after seconds: it is measured for longer, for a buyer's answers to be more than one or two.
+const SLOW: u32 = 8;
+/// How long one run may take beyond the time measured.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Load {
     /// Carts needed so that none is ordered twice.
@@ -38,10 +41,14 @@ impl Load {
     }
 
     async fn put_on<S: Shopper>(self, workload: Workload, shoppers: Vec<S>) -> Result<Run> {
-        match workload {
-            Workload::SellOut { stock, attempts } => sell_out(shoppers, stock, attempts).await,
-            Workload::Hot | Workload::Spread => steady(shoppers, self.warm_up, self.measured).await,
-        }
+        let run = async {
+            match workload {
+                Workload::SellOut { stock, attempts } => sell_out(shoppers, stock, attempts).await,
+                Workload::Hot | Workload::Spread => steady(shoppers, self.warm_up, self.measured).await,
+            }
+        };
+        let most = self.warm_up + self.measured + PATIENCE;
+        timeout(most, run).await.with_context(|| format!("not all is answered after {} s", most.as_secs()))?
     }
 }
 
@@ -59,7 +66,21 @@ impl Bench {
     }
 
     /// Runs a row once.
+    ///
+    /// # Errors
+    /// Also if the books have less than was acknowledged.
     pub async fn run(&mut self, row: Row) -> Result<(Run, Books)> {
+        let (run, books) = self.measure(row).await?;
+        let acknowledged = run.placed * row.workload.lines() as u64;
+        ensure!(
+            books.sold >= i64::try_from(acknowledged)?,
+            "{acknowledged} units were sold, and its orders have {}",
+            books.sold
+        );
+        Ok((run, books))
+    }
+
+    async fn measure(&mut self, row: Row) -> Result<(Run, Books)> {
         let Row { system, workload, .. } = row;
         match system {
             System::Django(cure) => {
@@ -78,10 +99,9 @@ impl Bench {
             System::LastunitSqlite => {
                 self.over_http(Fresh::file(workload).await?, Basket::Lines, workload).await
             }
-            System::LastunitInProcess => {
-                let shop = InProcess::start(Fresh::file(workload).await?).await?;
-                let run = self.load.put_on(workload, shop.buyers(self.load.buyers)?).await?;
-                Ok((run, shop.stop().await?))
+            System::LastunitInProcess => self.in_process(Fresh::file(workload).await?, workload).await,
+            System::LastunitInProcessPostgres => {
+                self.in_process(Fresh::on_server(&self.servers.postgres, workload).await?, workload).await
             }
             System::Stateset(kept) => self.stateset(kept, workload).await,
             System::Vendure => {
@@ -91,7 +111,7 @@ impl Bench {
                 };
                 self.remember("Vendure", vendure.versions());
                 // Its first answers come all at once: they are warming up.
-                let (warm_up, measured) = (self.load.warm_up * (2 * SLOW), self.load.measured * SLOW);
+                let (warm_up, measured) = (self.load.warm_up * SLOW, self.load.measured * SLOW);
                 let slow = Load { warm_up, measured, ..self.load };
                 let buyers = vendure.buyers(workload, self.load.buyers).await?;
                 let run = slow.put_on(workload, buyers).await?;
@@ -107,6 +127,12 @@ impl Bench {
         let orders = self.load.orders(workload, MOST_LASTUNIT);
         let run = self.load.put_on(workload, server.buyers(orders, self.load.buyers).await?).await?;
         Ok((run, server.stop().await?))
+    }
+
+    async fn in_process(&self, fresh: Fresh, workload: Workload) -> Result<(Run, Books)> {
+        let shop = InProcess::start(fresh).await?;
+        let run = self.load.put_on(workload, shop.buyers(self.load.buyers)?).await?;
+        Ok((run, shop.stop().await?))
     }
 
     async fn stateset(&mut self, kept: Kept, workload: Workload) -> Result<(Run, Books)> {

@@ -18,6 +18,8 @@ pub enum System {
     LastunitSqlite,
     /// The library on SQLite, in the process of the buyers.
     LastunitInProcess,
+    /// The library on PostgreSQL, in the process of the buyers.
+    LastunitInProcessPostgres,
     /// stateset-embedded in the process of its buyers.
     Stateset(Kept),
     /// Vendure, a whole checkout an order.
@@ -85,6 +87,7 @@ impl fmt::Display for System {
             Self::LastunitLines => f.write_str("Lastunit, PostgreSQL, lines in the call"),
             Self::LastunitSqlite => f.write_str("Lastunit, SQLite, lines in the call"),
             Self::LastunitInProcess => f.write_str("Lastunit, SQLite, in process"),
+            Self::LastunitInProcessPostgres => f.write_str("Lastunit, PostgreSQL, in process"),
             Self::Stateset(Kept::SqliteNormal) => {
                 f.write_str("stateset-embedded, SQLite as it comes, in process")
             }
@@ -197,6 +200,7 @@ pub const ROWS: &[Row] = &[
     row(System::LastunitInProcess, Workload::Hot),
     row(STATESET, Workload::Hot),
     row(STATESET_LOOSE, Workload::Hot),
+    row(System::LastunitInProcessPostgres, Workload::Hot),
     row(STATESET_PG, Workload::Hot),
     row(OPTIMISTIC, Workload::Spread),
     row(System::LastunitCarts, Workload::Spread),
@@ -206,6 +210,7 @@ pub const ROWS: &[Row] = &[
     once(System::Vendure, Workload::Spread),
     row(System::LastunitInProcess, Workload::Spread),
     once(STATESET, Workload::Spread),
+    once(System::LastunitInProcessPostgres, Workload::Spread),
     once(STATESET_PG, Workload::Spread),
     row(OPTIMISTIC, SELL_OUT),
     row(System::LastunitCarts, SELL_OUT),
@@ -217,6 +222,7 @@ pub const ROWS: &[Row] = &[
     once(System::Vendure, SMALLEST_SELL_OUT),
     row(System::LastunitInProcess, SELL_OUT),
     once(STATESET, SELL_OUT),
+    once(System::LastunitInProcessPostgres, SELL_OUT),
     once(STATESET_PG, SELL_OUT),
 ];
 

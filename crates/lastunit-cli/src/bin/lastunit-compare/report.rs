@@ -163,6 +163,14 @@ impl Report {
                 5.0,
                 faster(embedded, self.hot(System::Stateset(Kept::SqliteNormal))),
             ),
+            (
+                "orders/s of one SKU, PostgreSQL in process: stateset-embedded",
+                5.0,
+                faster(
+                    self.hot(System::LastunitInProcessPostgres),
+                    self.hot(System::Stateset(Kept::Postgres)),
+                ),
+            ),
         ];
         goals.into_iter().filter_map(|(what, aim, times)| Some(Goal { what, aim, times: times? })).collect()
     }
