@@ -149,7 +149,8 @@ async fn the_standard_table_is_measured_with_its_limits() {
     let (report, out) = bench(&database, &[]).await;
     assert_eq!(report.rows().len(), 10, "{out}");
     assert!(report.says("all invariants checked"), "{out}");
-    let bounds = ["bulk insert, 1 line an order", "append-only log, 4 orders an fsync", "fsyncs of 4 KiB"];
+    let bounds =
+        ["bulk insert, 1 line an order", "append-only log, the fsyncs of batched", "fsyncs of 4 KiB"];
     assert_eq!(report.bounds("batched, one SKU"), bounds);
     assert_eq!(report.bounds("HTTP: orders, batched, one SKU")[0], "HTTP: a constant endpoint");
     assert_eq!(report.bounds("HTTP: orders, batched, one SKU")[1..], bounds);

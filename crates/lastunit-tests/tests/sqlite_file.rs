@@ -260,3 +260,28 @@ async fn a_new_file_opened_by_many_at_once_is_made_once() {
     let failed: Vec<StoreError> = opened.into_iter().filter_map(Result::err).collect();
     assert_eq!(failed, []);
 }
+
+/// A bug in what watches an engine, whichever strategy it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_observer_that_panics_costs_nobody_an_answer() {
+    struct Panics;
+    impl Observer for Panics {
+        fn committed(&self, _: &[Reply], _: std::time::Duration) {
+            panic!("a bug, for the test");
+        }
+    }
+    for strategy in Strategy::SAFE {
+        let folder = folder();
+        let bench = open(&folder).await;
+        let sku = bench.sku(500, 3).await;
+        let config = Config { strategy, ..bench.config() };
+        let engine =
+            Engine::start_observed(bench.store.clone(), config, Arc::new(Panics)).expect("an engine");
+        for _ in 0..3 {
+            let reply = engine.place(bench.ask("ada").line(sku, 1).0).await.expect("an answer");
+            assert!(matches!(reply.outcome, Outcome::Placed(_)), "{strategy:?}: {reply:?}");
+        }
+        engine.drain().await;
+        bench.assert_counters(sku, 0, 3).await;
+    }
+}

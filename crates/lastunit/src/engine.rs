@@ -491,7 +491,7 @@ impl Placer {
                 replies.len()
             )));
         }
-        self.observer.committed(&replies, begun.elapsed());
+        self.tell(|observer| observer.committed(&replies, begun.elapsed()));
         Ok(replies)
     }
 
@@ -510,7 +510,7 @@ impl Placer {
                     if tries < self.max_tries && begun.elapsed() < self.try_again_for =>
                 {
                     self.retries.fetch_add(1, Ordering::Relaxed);
-                    self.observer.retried();
+                    self.tell(|observer| observer.retried());
                     let limit = Duration::from_millis(1 << tries.min(8));
                     time::sleep(self.source.jitter(limit)).await;
                     tries += 1;
@@ -520,8 +520,13 @@ impl Placer {
         }
     }
 
+    /// An observer that panics must not take the worker away from all orders, nor the answer from this one.
+    fn tell(&self, what: impl FnOnce(&dyn Observer)) {
+        catch_unwind(AssertUnwindSafe(|| what(&*self.observer))).ok();
+    }
+
     fn give_up(&self, error: StoreError) -> PlaceError {
-        self.observer.gave_up(&error);
+        self.tell(|observer| observer.gave_up(&error));
         match error {
             StoreError::Conflict | StoreError::CommitUnknown(_) | StoreError::Unavailable(_) => {
                 PlaceError::Unavailable

@@ -309,6 +309,7 @@ impl Custom {
             findings.rows.push(constant);
         }
         findings.rows.push(row);
+        findings.notes.extend(limits.note());
         findings.limits = limits.measured;
         if self.foreign().is_none() {
             findings.notes.push("every database was checked for all invariants at its end".into());

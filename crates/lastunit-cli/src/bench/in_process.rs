@@ -1,11 +1,18 @@
 //! Orders placed through the library, without a server.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Result, bail, ensure};
 use lastunit::{
-    Address, Config, Demand, Engine, IdempotencyKey, Outcome, PayMethod, PlaceError, PlaceRequest, Refusal,
-    ShopId, SkuId, Store, Strategy, UserId,
+    Address, Config, Demand, Engine, IdempotencyKey, Observer, Outcome, PayMethod, PlaceError, PlaceRequest,
+    Refusal, Reply, ShopId, SkuId, Store, Strategy, UserId,
 };
 use lastunit_bench::{Answer, Attempts, Measured, Picks};
 
@@ -57,6 +64,21 @@ pub struct InProcess {
     workload: Workload,
     /// Orders there are, at least.
     placed: u64,
+    commits: Arc<Commits>,
+}
+
+/// What an engine committed.
+#[derive(Default)]
+struct Commits {
+    commits: AtomicU64,
+    orders: AtomicU64,
+}
+
+impl Observer for Commits {
+    fn committed(&self, replies: &[Reply], _took: Duration) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.orders.fetch_add(replies.len() as u64, Ordering::Relaxed);
+    }
 }
 
 impl InProcess {
@@ -69,8 +91,10 @@ impl InProcess {
         stock: i64,
     ) -> Result<Self> {
         let (fresh, store) = fill::shop(place, connections, workload.skus, stock).await?;
-        let engine = Engine::start(store.clone(), Config { strategy, ..Config::default() })?;
-        Ok(Self { fresh, store, engine, workload, placed: 0 })
+        let commits = Arc::new(Commits::default());
+        let config = Config { strategy, ..Config::default() };
+        let engine = Engine::start_observed(store.clone(), config, commits.clone())?;
+        Ok(Self { fresh, store, engine, workload, placed: 0, commits })
     }
 
     /// Runs one load on it.
@@ -131,6 +155,16 @@ impl InProcess {
         let placed = self.placed;
         self.leave().await.check_and_drop(placed).await
     }
+}
+
+/// How many orders of one SKU a batched engine commits at once when so many buyers are in a closed loop.
+pub async fn orders_a_commit(place: &Place, buyers: usize, seconds: f64) -> Result<f64> {
+    let mut shop = InProcess::open(place, Strategy::Batched, None, Workload::HOT, fill::PLENTY).await?;
+    all_placed(shop.run(buyers, Load::Closed, seconds).await?)?;
+    let Commits { commits, orders } = &*shop.commits;
+    let at_once = orders.load(Ordering::Relaxed) as f64 / commits.load(Ordering::Relaxed) as f64;
+    shop.close().await?;
+    Ok(at_once)
 }
 
 /// Runs one load on a fresh shop with plenty for all, and checks every invariant after it.

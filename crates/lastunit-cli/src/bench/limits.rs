@@ -13,12 +13,16 @@ use lastunit::{
     Address, Amount, Currency, Order, OrderId, OrderLine, OrderStatus, PayMethod, SkuId, Source, SystemSource,
 };
 
-use super::{bulk, load::Workload, machine::fsyncs_per_second, place::Place, row::median};
+use super::{bulk, in_process, load::Workload, machine::fsyncs_per_second, place::Place, row::median};
 
 /// The name of the constant endpoint, which is a row of its own.
 pub const CONSTANT: &str = "HTTP: a constant endpoint";
 /// The name of the disk's limit.
 pub const FSYNCS: &str = "fsyncs of 4 KiB";
+/// The name of the limit of whatever keeps orders in a file.
+pub const LOG: &str = "append-only log, the fsyncs of batched";
+/// So long a batched engine is watched to see how many orders it commits at once.
+const WATCHED_SECONDS: f64 = 0.5;
 
 /// A limit, and how often it was measured.
 pub struct Limit {
@@ -42,6 +46,8 @@ pub struct Limits {
     seconds: f64,
     workloads: Vec<Workload>,
     pub measured: Vec<Limit>,
+    /// Orders that an engine committed at once, by round.
+    committed_at_once: Vec<f64>,
 }
 
 impl Limits {
@@ -53,7 +59,7 @@ impl Limits {
                 workloads.push(workload);
             }
         }
-        Self { place, buyers, seconds, workloads, measured: Vec::new() }
+        Self { place, buyers, seconds, workloads, measured: Vec::new(), committed_at_once: Vec::new() }
     }
 
     /// The names of what bounds orders of so many buyers and lines, the closest first.
@@ -61,7 +67,7 @@ impl Limits {
         let mut names = vec![bulk_insert(lines)];
         // With other buyers its batches would be others.
         if matches!(self.place, Place::Folder(_)) && buyers == self.buyers {
-            names.push(log(self.buyers));
+            names.push(LOG.into());
         }
         names.push(FSYNCS.into());
         names
@@ -71,16 +77,27 @@ impl Limits {
     pub async fn measure(&mut self, folder: &Path) -> Result<()> {
         self.add(FSYNCS.into(), "fsyncs", fsyncs_per_second(folder)?);
         if let Place::Folder(folder) = &self.place {
-            let (folder, buyers, seconds) = (folder.clone(), self.buyers, self.seconds);
+            let watched = self.seconds.min(WATCHED_SECONDS);
+            let at_once = in_process::orders_a_commit(&self.place, self.buyers, watched).await?;
+            self.committed_at_once.push(at_once);
+            let (folder, orders, seconds) = (folder.clone(), at_once.round() as usize, self.seconds);
             let logged =
-                tokio::task::spawn_blocking(move || logged_per_second(&folder, buyers, seconds)).await??;
-            self.add(log(self.buyers), "orders", logged);
+                tokio::task::spawn_blocking(move || logged_per_second(&folder, orders, seconds)).await??;
+            self.add(LOG.into(), "orders", logged);
         }
         for workload in self.workloads.clone() {
             let stored = bulk::orders_per_second(&self.place, workload, self.seconds).await?;
             self.add(bulk_insert(workload.lines), "orders", stored);
         }
         Ok(())
+    }
+
+    /// What is to be said of them.
+    pub fn note(&self) -> Option<String> {
+        let at_once = (!self.committed_at_once.is_empty()).then(|| median(self.committed_at_once.clone()))?;
+        Some(format!(
+            "batched committed {at_once:.0} orders at once, and the append-only log so many with an fsync"
+        ))
     }
 
     fn add(&mut self, name: String, unit: &'static str, per_second: f64) {
@@ -95,16 +112,12 @@ fn bulk_insert(lines: usize) -> String {
     format!("bulk insert, {lines} line{} an order", if lines == 1 { "" } else { "s" })
 }
 
-fn log(orders: usize) -> String {
-    format!("append-only log, {orders} order{} an fsync", if orders == 1 { "" } else { "s" })
-}
-
-/// Orders a second that can be appended to a file and made durable, so many with one fsync: the orders of all buyers of
-/// a closed loop. An order is the JSON that a buyer is answered with.
-fn logged_per_second(folder: &Path, buyers: usize, seconds: f64) -> Result<f64> {
+/// Orders a second that can be appended to a file and made durable, so many with one fsync. An order is the JSON that a
+/// buyer is answered with.
+fn logged_per_second(folder: &Path, at_once: usize, seconds: f64) -> Result<f64> {
     let file = tempfile::NamedTempFile::new_in(folder)?;
     let mut file: &File = file.as_file();
-    let mut orders: Vec<Order> = (0..buyers).map(|_| order()).collect::<Result<_>>()?;
+    let mut orders: Vec<Order> = (0..at_once).map(|_| order()).collect::<Result<_>>()?;
     let mut batch = Vec::new();
     let (begun, mut logged) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs_f64(seconds) {
@@ -116,7 +129,7 @@ fn logged_per_second(folder: &Path, buyers: usize, seconds: f64) -> Result<f64> 
         }
         file.write_all(&batch)?;
         file.sync_data()?;
-        logged += buyers as u64;
+        logged += at_once as u64;
     }
     Ok(logged as f64 / begun.elapsed().as_secs_f64())
 }

@@ -158,6 +158,7 @@ impl Table<'_> {
         rows.retain(|_| wanted.next().is_some_and(|wanted| *wanted));
         let (http_rows, mut notes) = http.finish();
         rows.extend(http_rows);
+        notes.extend(limits.note());
         notes.push("every run was on a fresh database, and ended with all invariants checked".into());
         Ok(Findings { limits: limits.measured, rows, notes, ..Findings::default() })
     }

@@ -37,7 +37,7 @@ impl PostgresStore {
     pub async fn connect(url: &str, config: RemoteConfig) -> Result<Self, StoreError> {
         let address = pool::parse(url, &config)?;
         schema::bring_up_to_date(&address, &config).await?;
-        Ok(Self::new(Postgres {
+        let postgres = Postgres {
             pool: pool::pool(address, &config)?,
             begins: Begins::new(&config),
             terms: Terms {
@@ -46,7 +46,9 @@ impl PostgresStore {
                 doubts: Arc::default(),
             },
             config,
-        }))
+        };
+        postgres.warm_up().await;
+        Ok(Self::new(postgres))
     }
 }
 
@@ -57,6 +59,9 @@ pub struct Postgres {
     terms: Terms,
     config: RemoteConfig,
 }
+
+/// A batch takes one connection, and what is read meanwhile another.
+const WARM: usize = 2;
 
 /// The statements of an order's path are planned once a connection. What they join is bounded, and joined by hash: a
 /// nested loop, which looks best while a table is new, would compare each row with each.
@@ -122,6 +127,19 @@ impl Begins {
 }
 
 impl Postgres {
+    /// Makes the connections that one batch after the other needs, so that the first buyers don't wait for that. If it
+    /// fails, they are made when they are needed.
+    async fn warm_up(&self) {
+        let mut sessions = Vec::new();
+        while sessions.len() < WARM.min(self.config.max_connections.get()) {
+            let Ok(mut session) = self.session(Access::Write, &self.begins.orders).await else { return };
+            if session.prepare_for_orders().await.is_err() {
+                return;
+            }
+            sessions.push(session);
+        }
+    }
+
     async fn session(&self, access: Access, begin: &Arc<str>) -> Result<PostgresSession, StoreError> {
         let wait = self.config.wait_timeout;
         let connection = match timeout(wait, self.pool.get()).await {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use deadpool::managed::{self, Metrics, Object, Pool, RecycleError, RecycleResult};
+use futures_util::future::try_join_all;
 use lastunit::StoreError;
 use tokio::task::JoinHandle;
 use tokio_postgres::{
@@ -81,8 +82,13 @@ impl Connection {
 
     /// Prepares what orders need, unless that was done before.
     pub async fn prepare_for_orders(&mut self) -> Result<(), tokio_postgres::Error> {
-        for sql in statements::ALL {
-            self.statement(sql, &[]).await?;
+        let missing = statements::ALL.iter().copied().filter(|sql| !self.statements.contains_key(sql));
+        let missing: Vec<&str> = missing.collect();
+        if !missing.is_empty() {
+            // In one round trip.
+            let prepared =
+                try_join_all(missing.iter().map(|sql| self.client.prepare_typed(sql, &[]))).await?;
+            self.statements.extend(missing.into_iter().zip(prepared));
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::{
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", sql: include_str!("../../migrations/postgres/0001_initial.sql") },
     Migration { name: "order_lines", sql: include_str!("../../migrations/postgres/0002_order_lines.sql") },
+    Migration { name: "cart_orders", sql: include_str!("../../migrations/postgres/0003_cart_orders.sql") },
 ];
 
 /// "LASTUNIT" in ASCII: whoever migrates holds this lock, so that servers that start at once take turns.
