@@ -588,6 +588,12 @@ async fn a_cluster_goes_on_around_a_node_that_is_away_and_with_it_again() {
     frozen.freeze();
     let frozen_away = away().await;
     assert!((1..users.len()).contains(&frozen_away), "{frozen_away} carts are away with one node of three");
+    let reads = users.iter().map(|user| {
+        let (store, user) = (bench.store.clone(), buyer(user));
+        async move { store.cart(SHOP, &user).await.is_err() }
+    });
+    let at_once = all_at_once(reads).await.into_iter().filter(|away| *away).count();
+    assert_eq!(at_once, frozen_away, "carts that are away when all are asked for at once");
     frozen.thaw();
     for user in &users {
         assert_eq!(shop.cart_once_it_is_back(user).await, [(sku, 3, true)], "{user}");

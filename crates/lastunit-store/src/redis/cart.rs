@@ -18,6 +18,10 @@ use super::{
 /// [`Away`] it may have been done, now or later.
 #[async_trait::async_trait]
 pub trait CartService: Send + Sync + 'static {
+    /// Whether all carts are in one place, which is there or not. Elsewhere they are read one by one: a part that hangs
+    /// must not hold up the carts of the others.
+    fn is_one_place(&self) -> bool;
+
     /// Carts as they stand, in their order.
     async fn read(&self, carts: &[&Keys], deadline: Instant) -> Vec<Result<Kept, Away>>;
 
@@ -164,6 +168,10 @@ impl OneCart<'_> {
 
 #[async_trait::async_trait]
 impl CartService for Link {
+    fn is_one_place(&self) -> bool {
+        !self.is_cluster()
+    }
+
     async fn read(&self, carts: &[&Keys], deadline: Instant) -> Vec<Result<Kept, Away>> {
         let answers: Vec<Result<Answer, Away>> = self.run_all(&SNAPSHOT, carts, deadline, |_, _| {}).await;
         let kept = |(raw_seq, lines, selected)| Kept { raw_seq, contents: Contents { lines, selected } };

@@ -15,10 +15,11 @@ use super::{
     keys::Keys,
 };
 
-/// The most carts in one read.
-const CARTS_A_READ: usize = 256;
-/// Reads under way at once: while one waits for the database, the next is with Redis.
-const MAX_READS: usize = 2;
+/// The most carts in one read, and the most reads under way at once: while one waits for the database, the next is with
+/// Redis.
+const TOGETHER: (usize, usize) = (256, 2);
+/// The same where carts are in several places.
+const ONE_BY_ONE: (usize, usize) = (1, 256);
 /// The most calls that may wait.
 const MAX_WAITING: usize = 16 * 1024;
 
@@ -30,6 +31,8 @@ pub(super) type CartRead = Result<(Kept, u64), Failed>;
 pub(super) struct Reads {
     store: Arc<dyn Store>,
     carts: Arc<dyn CartService>,
+    carts_a_read: usize,
+    max_reads: usize,
     asked: Arc<Mutex<Asked>>,
 }
 
@@ -50,7 +53,8 @@ struct Waiting {
 
 impl Reads {
     pub fn new(store: Arc<dyn Store>, carts: Arc<dyn CartService>) -> Self {
-        Self { store, carts, asked: Arc::default() }
+        let (carts_a_read, max_reads) = if carts.is_one_place() { TOGETHER } else { ONE_BY_ONE };
+        Self { store, carts, carts_a_read, max_reads, asked: Arc::default() }
     }
 
     pub async fn read(&self, shop: ShopId, user: &UserId, keys: &Keys, deadline: Instant) -> CartRead {
@@ -61,19 +65,25 @@ impl Reads {
                 return Err(Away("too many calls wait for their carts".into()).into());
             }
             asked.waiting.push(Waiting { shop, user: user.clone(), keys: keys.clone(), deadline, reply });
-            let begin = asked.tasks < MAX_READS;
+            let begin = asked.tasks < self.max_reads;
             asked.tasks += usize::from(begin);
             begin
         };
         if begin {
-            tokio::spawn(answer_all(self.store.clone(), self.carts.clone(), self.asked.clone()));
+            let (store, carts, asked) = (self.store.clone(), self.carts.clone(), self.asked.clone());
+            tokio::spawn(answer_all(store, carts, asked, self.carts_a_read));
         }
         answer.await.unwrap_or_else(|_| Err(StoreError::Internal("a read has ended".into()).into()))
     }
 }
 
 /// Answers until nobody waits.
-async fn answer_all(store: Arc<dyn Store>, carts: Arc<dyn CartService>, asked: Arc<Mutex<Asked>>) {
+async fn answer_all(
+    store: Arc<dyn Store>,
+    carts: Arc<dyn CartService>,
+    asked: Arc<Mutex<Asked>>,
+    carts_a_read: usize,
+) {
     loop {
         let batch = {
             let mut asked = asked.lock().expect("never poisoned: nothing panics while it is held");
@@ -83,7 +93,7 @@ async fn answer_all(store: Arc<dyn Store>, carts: Arc<dyn CartService>, asked: A
                 asked.tasks -= 1;
                 return;
             };
-            let mut left = CARTS_A_READ;
+            let mut left = carts_a_read;
             let of_shop = asked.waiting.extract_if(.., |waiting| {
                 let taken = left > 0 && waiting.shop == shop;
                 left -= usize::from(taken);

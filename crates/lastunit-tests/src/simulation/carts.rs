@@ -197,6 +197,10 @@ fn contents(cart: &SimCart) -> Contents {
 
 #[async_trait::async_trait]
 impl CartService for CartsLink {
+    fn is_one_place(&self) -> bool {
+        true
+    }
+
     async fn read(&self, carts: &[&Keys], _deadline: Instant) -> Vec<Result<Kept, Away>> {
         let mut kept = Vec::with_capacity(carts.len());
         for keys in carts {
