@@ -166,7 +166,8 @@ impl Observer for Metrics {
         for reply in replies {
             if reply.replayed {
                 replayed += 1;
-            } else {
+            } else if reply.outcome != Outcome::Rejected(Rejection::CartBehind) {
+                // One whose cart was behind is tried again, and counts then.
                 match reason(&reply.outcome) {
                     None => placed += 1,
                     Some(reason) => refused[reason] += 1,
@@ -218,7 +219,7 @@ fn reason(outcome: &Outcome) -> Option<usize> {
         Outcome::Rejected(Rejection::KeyReused) => Some(5),
         Outcome::Rejected(Rejection::AddressNotFound) => Some(6),
         Outcome::Rejected(Rejection::TotalTooLarge) => Some(7),
-        Outcome::Rejected(Rejection::CartUnreachable) => Some(8),
+        Outcome::Rejected(Rejection::CartUnreachable | Rejection::CartBehind) => Some(8),
     }
 }
 

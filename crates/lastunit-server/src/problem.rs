@@ -336,7 +336,7 @@ impl From<Rejection> for Problem {
             Rejection::AddressNotFound => Self::not_found(
                 "The buyer has no address with this address_id: save it first, or give `address`.",
             ),
-            Rejection::CartUnreachable => Self::unavailable(),
+            Rejection::CartUnreachable | Rejection::CartBehind => Self::unavailable(),
             Rejection::TotalTooLarge => {
                 Self::invalid("The total would exceed 9007199254740991 minor units: order less at once.")
             }

@@ -184,9 +184,10 @@ impl Bench {
         self.cart_snapshot(user).await.seq().expect("a cart that can be read")
     }
 
-    /// The cart as an order of it would find it.
+    /// The cart as an order of it would find it, caught up.
     pub async fn cart_snapshot(&self, user: &str) -> CartSnapshot {
-        self.next_store().cart_snapshot(ShopId::FIRST, &buyer(user)).await.expect("a cart")
+        let store = self.next_store();
+        store.cart_snapshot(ShopId::FIRST, &buyer(user), CartReading::CaughtUp).await.expect("a cart")
     }
 
     /// Saves an address.

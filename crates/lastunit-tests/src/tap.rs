@@ -159,7 +159,7 @@ macro_rules! pass_on {
             fn settings(shop: ShopId) -> Result<Option<ShopSettings>, StoreError>;
             fn set_settings(shop: ShopId, settings: ShopSettings, at: Timestamp) -> Result<(), StoreError>;
             fn cart(shop: ShopId, user: &UserId) -> Result<Cart, StoreError>;
-            fn cart_snapshot(shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError>;
+            fn cart_snapshot(shop: ShopId, user: &UserId, reading: CartReading) -> Result<CartSnapshot, StoreError>;
             fn cart_seqs(shop: ShopId, users: &[UserId]) -> Result<Vec<u64>, StoreError>;
             fn cart_log(shop: ShopId, user: &UserId, after: u64, limit: usize) -> Result<CartLog, StoreError>;
             fn price_cart(shop: ShopId, lines: Vec<(SkuId, u32, bool)>) -> Result<Cart, StoreError>;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use lastunit::*;
+use lastunit::{CartReading::AsItStands, *};
 use lastunit_store::{RedisCarts, RedisConfig, SqliteStore};
 use lastunit_tests::{
     Bench, Chance, Fresh, all_at_once, buyer, only_line, placed,
@@ -77,7 +77,7 @@ async fn assert_carts_are_away(shop: &Shop, sku: SkuId) {
         assert!(bench.store.cart(SHOP, &ada).await.is_err_and(away), "a read");
         assert!(bench.store.set_cart_line(SHOP, &ada, sku, line).await.is_err_and(away), "a line");
         assert!(bench.store.remove_cart_lines(SHOP, &ada, None).await.is_err_and(away), "lines taken out");
-        assert_eq!(bench.store.cart_snapshot(SHOP, &ada).await, Ok(CartSnapshot::Unreachable));
+        assert_eq!(bench.store.cart_snapshot(SHOP, &ada, AsItStands).await, Ok(CartSnapshot::Unreachable));
         assert_eq!(bench.rejection(&bench.ask("ada")).await, Rejection::CartUnreachable);
         assert_eq!(only_line(&bench.buy(&bench.ask("ada").line(sku, 1)).await).count, 1);
         assert_eq!(bench.store.ping().await, Ok(()), "orders with lines don't need Redis");
@@ -278,6 +278,31 @@ async fn fifty_orders_of_one_cart_over_two_servers_place_one() {
     bench.assert_holds().await;
 }
 
+/// As after a server died between the commit and taking the order out of the cart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_of_a_cart_that_is_behind_takes_what_is_left_in_it() {
+    let redis = Redis::start(&[]);
+    let shop = Shop::open(&redis.url()).await;
+    let bench = &shop.bench;
+    let sku = bench.sku(500, 1000).await;
+    bench.put("ada", sku, 5, true).await;
+    let seen = CartSnapshot::Elsewhere { seq: 0, selected: vec![(sku, 2)], caught_up: true };
+    placed(&shop.place_in_database(bench.prepared(&bench.ask("ada"), seen)).await);
+    let as_it_stands = CartSnapshot::Elsewhere { seq: 0, selected: vec![(sku, 5)], caught_up: false };
+    let snapshot = shop.servers[0].0.cart_snapshot(SHOP, &buyer("ada"), AsItStands).await;
+    assert_eq!(snapshot, Ok(as_it_stands.clone()));
+
+    // Nothing is kept of a try that finds that out.
+    let ask = bench.ask("ada");
+    let reply = shop.place_in_database(bench.prepared(&ask, as_it_stands)).await;
+    assert_eq!(reply.outcome, Outcome::Rejected(Rejection::CartBehind));
+    let reply = bench.place(&ask).await;
+    assert_eq!((only_line(placed(&reply)).count, reply.replayed), (3, false));
+    assert_eq!(bench.cart("ada").await, []);
+    bench.assert_counters(sku, 995, 5).await;
+    bench.assert_holds().await;
+}
+
 /// As after Redis was restored from an old backup.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cart_that_is_hundreds_of_orders_behind_catches_up() {
@@ -287,7 +312,7 @@ async fn a_cart_that_is_hundreds_of_orders_behind_catches_up() {
     let sku = bench.sku(500, 1000).await;
     bench.put("ada", sku, 400, true).await;
     for seq in 0..250 {
-        let seen = CartSnapshot::Elsewhere { seq, selected: vec![(sku, 1)] };
+        let seen = CartSnapshot::Elsewhere { seq, selected: vec![(sku, 1)], caught_up: true };
         placed(&shop.place_in_database(bench.prepared(&bench.ask("ada"), seen)).await);
     }
     assert_eq!(bench.cart("ada").await, [(sku, 150, true)]);
@@ -354,7 +379,10 @@ async fn a_key_of_another_type_makes_no_half_changes() {
     failed.await.expect("the order can't be taken out");
     assert_eq!(redis.client(&["HGET", "carts_ada", &skus[0].to_string()]), "7");
     assert_eq!(redis.client(&["HGET", "carts_ada", &skus[1].to_string()]), "5");
-    assert_eq!(bench.store.cart_snapshot(SHOP, &buyer("ada")).await, Ok(CartSnapshot::Unreachable));
+    assert_eq!(
+        bench.store.cart_snapshot(SHOP, &buyer("ada"), AsItStands).await,
+        Ok(CartSnapshot::Unreachable)
+    );
     bench.put("bob", skus[0], 1, true).await;
     redis.client(&["DEL", "selected_ada"]);
     assert_eq!(bench.cart("ada").await, [(skus[0], 2, false)]);

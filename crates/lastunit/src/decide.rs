@@ -217,7 +217,10 @@ impl Batch {
         let cart = self.carts.get(user);
         let ordered_before = self.cart_orders.contains_key(user);
         if ordered_before || cart.map_or(0, |cart| cart.seq) != seq_seen {
-            return Err(Outcome::Refused(Refusal::CartChanged));
+            return Err(match order.cart {
+                CartSnapshot::Elsewhere { caught_up: false, .. } => Outcome::Rejected(Rejection::CartBehind),
+                _ => Outcome::Refused(Refusal::CartChanged),
+            });
         }
         let demand = match &order.cart {
             CartSnapshot::Elsewhere { selected, .. } => Demand::new(selected.iter().copied()),

@@ -15,7 +15,9 @@ use std::{
 
 use crate::{
     ids::{OrderId, ShopId, UserId},
-    order::{Basket, CancelOutcome, CartSnapshot, PlaceOrder, PlaceRequest, Reply},
+    order::{
+        Basket, CancelOutcome, CartReading, CartSnapshot, Outcome, PlaceOrder, PlaceRequest, Rejection, Reply,
+    },
     source::{Source, SystemSource},
     store::{Locking, Store, StoreError},
     sync::{
@@ -259,19 +261,34 @@ impl Engine {
     /// Places an order, or says why not. Once it is accepted, dropping the future doesn't stop it; with
     /// [`Basket::Lines`] that is at the future's first poll.
     pub async fn place(&self, request: PlaceRequest) -> Result<Reply, PlaceError> {
-        let cart = match request.basket {
+        let mut cart = match request.basket {
             Basket::Lines(_) => CartSnapshot::NOT_NEEDED,
-            Basket::Cart => self
-                .placer
-                .store
-                .cart_snapshot(request.shop, &request.user)
-                .await
-                .map_err(|error| self.placer.give_up(error))?,
+            Basket::Cart => self.read_cart(&request, CartReading::AsItStands).await?,
         };
+        if let CartSnapshot::Elsewhere { caught_up: false, .. } = cart {
+            let reply = self.place_prepared(self.prepare(request.clone(), cart)).await?;
+            if reply.outcome != Outcome::Rejected(Rejection::CartBehind) {
+                return Ok(reply);
+            }
+            cart = self.read_cart(&request, CartReading::CaughtUp).await?;
+        }
+        self.place_prepared(self.prepare(request, cart)).await
+    }
+
+    async fn read_cart(
+        &self,
+        request: &PlaceRequest,
+        reading: CartReading,
+    ) -> Result<CartSnapshot, PlaceError> {
+        let cart = self.placer.store.cart_snapshot(request.shop, &request.user, reading).await;
+        cart.map_err(|error| self.placer.give_up(error))
+    }
+
+    fn prepare(&self, request: PlaceRequest, cart: CartSnapshot) -> PlaceOrder {
         let fingerprint = request.fingerprint();
         let placed_at = self.config.source.now();
         let order_id = OrderId(self.config.source.uuid(placed_at));
-        self.place_prepared(PlaceOrder { request, fingerprint, order_id, placed_at, cart }).await
+        PlaceOrder { request, fingerprint, order_id, placed_at, cart }
     }
 
     /// Places an order whose id, time and cart were fixed before, as a test or a gateway may do.

@@ -48,8 +48,8 @@ pub use engine::{Config, Engine, Observer, PlaceError, StartError, Strategy, Wor
 pub use ids::{AddressId, IdempotencyKey, InvalidValue, OrderId, ProductId, ShopId, SkuId, UserId};
 pub use money::{Amount, Currency};
 pub use order::{
-    Basket, CancelOutcome, CartSnapshot, Fingerprint, Operation, Order, OrderLine, OrderStatus, Outcome,
-    PayMethod, PlaceOrder, PlaceRequest, Refusal, Rejection, Reply, ShipTo, ShortLine,
+    Basket, CancelOutcome, CartReading, CartSnapshot, Fingerprint, Operation, Order, OrderLine, OrderStatus,
+    Outcome, PayMethod, PlaceOrder, PlaceRequest, Refusal, Rejection, Reply, ShipTo, ShortLine,
 };
 pub use source::{Source, SystemSource};
 pub use store::{

@@ -268,9 +268,22 @@ pub enum CartSnapshot {
         seq: u64,
         /// The selected lines: SKU and units.
         selected: Vec<(SkuId, u32)>,
+        /// Whether it was read as [`CartReading::CaughtUp`]. If not, an order whose cart has another seq in the store is
+        /// [`Rejection::CartBehind`].
+        caught_up: bool,
     },
     /// It is kept elsewhere, and can't be read now. An order that is known by its key is answered all the same.
     Unreachable,
+}
+
+/// How a cart is read that is about to be ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CartReading {
+    /// As it stands, without asking whether all orders that were placed from it are taken out of it. Nearly always they
+    /// are; otherwise the order comes back as [`Rejection::CartBehind`].
+    AsItStands,
+    /// With all of them taken out.
+    CaughtUp,
 }
 
 impl CartSnapshot {
@@ -346,6 +359,8 @@ pub enum Rejection {
     TotalTooLarge,
     /// The buyer's cart can't be read now.
     CartUnreachable,
+    /// The cart was read [as it stands](CartReading::AsItStands), and there are orders that aren't taken out of it.
+    CartBehind,
 }
 
 /// What came of one attempt.

@@ -9,7 +9,7 @@ use crate::{
     cart::{Cart, CartLineSetting, CartLog},
     catalogue::{NewProduct, Product, ShopSettings, Sku, SkuPatch, StockChange},
     ids::{AddressId, OrderId, ProductId, ShopId, SkuId, UserId},
-    order::{CancelOutcome, CartSnapshot, Order, PlaceOrder, Reply},
+    order::{CancelOutcome, CartReading, CartSnapshot, Order, PlaceOrder, Reply},
     timestamp::Timestamp,
 };
 
@@ -234,8 +234,14 @@ pub trait Store: Send + Sync + 'static {
     /// The buyer's cart, priced as of now.
     async fn cart(&self, shop: ShopId, user: &UserId) -> Result<Cart, StoreError>;
 
-    /// The cart as a request finds it that is about to order it, so that it can't be ordered twice.
-    async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError>;
+    /// The cart as a request finds it that is about to order it, so that it can't be ordered twice. How it is read
+    /// makes a difference only where carts are kept apart from orders.
+    async fn cart_snapshot(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        reading: CartReading,
+    ) -> Result<CartSnapshot, StoreError>;
 
     /// How many orders were placed from each of these buyers' carts, in their order.
     async fn cart_seqs(&self, shop: ShopId, users: &[UserId]) -> Result<Vec<u64>, StoreError>;

@@ -150,7 +150,7 @@ impl Ask {
         }
         let lines = world.carts.get(&self.user).into_iter().flat_map(|cart| &cart.lines);
         let selected = lines.filter(|(_, line)| line.1).map(|(&sku, line)| (sku_id(sku), line.0));
-        CartSnapshot::Elsewhere { seq, selected: selected.collect() }
+        CartSnapshot::Elsewhere { seq, selected: selected.collect(), caught_up: self.online }
     }
 
     fn pay_method(&self) -> PayMethod {
@@ -210,7 +210,12 @@ impl World {
         let refused = |refusal| Err(Outcome::Refused(refusal));
         let cart = self.carts.get(&ask.user).cloned().unwrap_or_default();
         if ask.lines.is_none() && Some(cart.seq) != order.cart.seq() {
-            return refused(Refusal::CartChanged);
+            return match order.cart {
+                CartSnapshot::Elsewhere { caught_up: false, .. } => {
+                    Err(Outcome::Rejected(Rejection::CartBehind))
+                }
+                _ => refused(Refusal::CartChanged),
+            };
         }
         let wanted = ask.wanted(self);
         if wanted.is_empty() {

@@ -16,16 +16,16 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// A query.
-    pub fn rows<const N: usize>(sql: &'static str, shop: ShopId, params: [Param<'a>; N]) -> Self {
+    pub fn rows(sql: &'static str, shop: ShopId, params: impl IntoIterator<Item = Param<'a>>) -> Self {
         Self::new(sql, For::Rows, shop, params)
     }
 
     /// A write, of which the number of rows is asked for.
-    pub fn count<const N: usize>(sql: &'static str, shop: ShopId, params: [Param<'a>; N]) -> Self {
+    pub fn count(sql: &'static str, shop: ShopId, params: impl IntoIterator<Item = Param<'a>>) -> Self {
         Self::new(sql, For::Count, shop, params)
     }
 
-    fn new<const N: usize>(sql: &'static str, what: For, shop: ShopId, params: [Param<'a>; N]) -> Self {
+    fn new(sql: &'static str, what: For, shop: ShopId, params: impl IntoIterator<Item = Param<'a>>) -> Self {
         let params = std::iter::once(Param::Int(shop.get())).chain(params).collect();
         Self { sql, what, params }
     }

@@ -41,17 +41,18 @@ pub(super) async fn write(
     }
     let placed: Vec<Placed<'_>> = decided.iter().filter_map(Decided::placed).collect();
 
-    // In the one order of locks: carts, SKUs, keys, products, and then what is only inserted.
+    // In the one order of locks: carts, SKUs, products, keys, and then what is only inserted.
     let mut writes = Writes { shop, calls: Vec::new(), expected: Vec::new() };
-    writes.carts(decision);
-    writes.stock(decision, stock);
-    writes.keys(&decided);
-    if !placed.is_empty() {
+    let keys = keys(&decided);
+    if placed.is_empty() {
+        writes.push(sql::INSERT_KEYS, decided.len(), keys);
+    } else {
+        writes.carts(decision);
+        writes.stock(decision, stock);
         writes.products(decision);
-        writes.orders(&placed);
-        writes.cart_orders(decision);
-        writes.lines(&placed);
-        writes.events(&placed);
+        let params =
+            keys.into_iter().chain(orders(&placed)).chain(cart_orders(decision)).chain(lines(&placed));
+        writes.push(sql::INSERT_ORDERS, placed.len(), params);
     }
     writes.send(session).await?;
     Ok(true)
@@ -107,7 +108,7 @@ struct Expected {
 
 impl<'a> Writes<'a> {
     /// A statement that has to find so many rows.
-    fn push<const N: usize>(&mut self, sql: &'static str, rows: usize, params: [Param<'a>; N]) {
+    fn push(&mut self, sql: &'static str, rows: usize, params: impl IntoIterator<Item = Param<'a>>) {
         self.calls.push(Call::count(sql, self.shop, params));
         self.expected.push(Expected { calls: 1, rows });
     }
@@ -172,26 +173,6 @@ impl<'a> Writes<'a> {
         }
     }
 
-    /// Sorted, for they are locked as they are inserted: a concurrent twin meets its key here.
-    fn keys(&mut self, decided: &'a [Decided<'a>]) {
-        let mut sorted: Vec<&Decided<'_>> = decided.iter().collect();
-        sorted.sort_unstable_by_key(|decided| {
-            let request = &decided.asked.request;
-            (request.user.as_str(), request.operation.as_str(), request.key.as_str())
-        });
-        let asked = || sorted.iter().map(|decided| decided.asked);
-        let params = [
-            Param::Texts(asked().map(|asked| asked.request.user.as_str()).collect()),
-            Param::Texts(asked().map(|asked| asked.request.operation.as_str()).collect()),
-            Param::Texts(asked().map(|asked| asked.request.key.as_str()).collect()),
-            Param::Hashes(asked().map(|asked| asked.fingerprint.0.as_slice()).collect()),
-            Param::UuidsOrNull(sorted.iter().map(|decided| decided.order.map(|order| order.id.0)).collect()),
-            Param::TextsOrNull(sorted.iter().map(|decided| decided.refusal()).collect()),
-            Param::Ints(asked().map(|asked| asked.placed_at.unix_ms()).collect()),
-        ];
-        self.push(sql::INSERT_KEYS, decided.len(), params);
-    }
-
     fn products(&mut self, decision: &Decision) {
         let ids = || Param::Ints(decision.products.keys().map(|id| id.get()).collect());
         let units = Param::Ints(decision.products.values().copied().collect());
@@ -201,67 +182,70 @@ impl<'a> Writes<'a> {
         }
         self.push(sql::SELL_PRODUCTS, products, [ids(), units]);
     }
+}
 
-    fn orders(&mut self, placed: &[Placed<'a>]) {
-        let orders = || placed.iter().map(|placed| placed.order);
-        let params = [
-            Param::Uuids(orders().map(|order| order.id.0).collect()),
-            Param::Texts(placed.iter().map(|placed| placed.asked.request.user.as_str()).collect()),
-            Param::Texts(orders().map(|order| order.status.as_str()).collect()),
-            Param::Texts(orders().map(|order| order.pay_method.as_str()).collect()),
-            Param::Ints(orders().map(|order| order.total_count as i64).collect()),
-            Param::Ints(orders().map(|order| order.goods_amount.get()).collect()),
-            Param::Ints(orders().map(|order| order.freight.get()).collect()),
-            Param::Ints(orders().map(|order| order.total_amount.get()).collect()),
-            Param::Texts(orders().map(|order| order.currency.code()).collect()),
-            Param::Texts(placed.iter().map(|placed| placed.address).collect()),
-            Param::Ints(orders().map(|order| order.created_at.unix_ms()).collect()),
-        ];
-        self.push(sql::INSERT_ORDERS, placed.len(), params);
-    }
+/// Sorted, for they are locked as they are inserted: a concurrent twin meets its key here.
+fn keys<'a>(decided: &'a [Decided<'a>]) -> [Param<'a>; 7] {
+    let mut sorted: Vec<&Decided<'_>> = decided.iter().collect();
+    sorted.sort_unstable_by_key(|decided| {
+        let request = &decided.asked.request;
+        (request.user.as_str(), request.operation.as_str(), request.key.as_str())
+    });
+    let asked = || sorted.iter().map(|decided| decided.asked);
+    [
+        Param::Texts(asked().map(|asked| asked.request.user.as_str()).collect()),
+        Param::Texts(asked().map(|asked| asked.request.operation.as_str()).collect()),
+        Param::Texts(asked().map(|asked| asked.request.key.as_str()).collect()),
+        Param::Hashes(asked().map(|asked| asked.fingerprint.0.as_slice()).collect()),
+        Param::UuidsOrNull(sorted.iter().map(|decided| decided.order.map(|order| order.id.0)).collect()),
+        Param::TextsOrNull(sorted.iter().map(|decided| decided.refusal()).collect()),
+        Param::Ints(asked().map(|asked| asked.placed_at.unix_ms()).collect()),
+    ]
+}
 
-    fn cart_orders(&mut self, decision: &'a Decision) {
-        if decision.carts.is_empty() {
-            return;
-        }
-        let carts = || decision.carts.values();
-        let params = [
-            Param::Texts(decision.carts.keys().map(UserId::as_str).collect()),
-            Param::Ints(carts().map(|cart| cart.seq_seen as i64 + 1).collect()),
-            Param::Uuids(carts().map(|cart| cart.order_id.0).collect()),
-        ];
-        self.push(sql::INSERT_CART_ORDERS, decision.carts.len(), params);
-    }
+/// The orders; their events need no more.
+fn orders<'a>(placed: &[Placed<'a>]) -> [Param<'a>; 11] {
+    let orders = || placed.iter().map(|placed| placed.order);
+    [
+        Param::Uuids(orders().map(|order| order.id.0).collect()),
+        Param::Texts(placed.iter().map(|placed| placed.asked.request.user.as_str()).collect()),
+        Param::Texts(orders().map(|order| order.status.as_str()).collect()),
+        Param::Texts(orders().map(|order| order.pay_method.as_str()).collect()),
+        Param::Ints(orders().map(|order| order.total_count as i64).collect()),
+        Param::Ints(orders().map(|order| order.goods_amount.get()).collect()),
+        Param::Ints(orders().map(|order| order.freight.get()).collect()),
+        Param::Ints(orders().map(|order| order.total_amount.get()).collect()),
+        Param::Texts(orders().map(|order| order.currency.code()).collect()),
+        Param::Texts(placed.iter().map(|placed| placed.address).collect()),
+        Param::Ints(orders().map(|order| order.created_at.unix_ms()).collect()),
+    ]
+}
 
-    /// The lines, and the ledger's rows of them.
-    fn lines(&mut self, placed: &[Placed<'a>]) {
-        let lines: Vec<(&Order, &'a OrderLine)> = placed
-            .iter()
-            .flat_map(|placed| placed.order.lines.iter().map(|line| (placed.order, line)))
-            .collect();
-        let orders = || Param::Uuids(lines.iter().map(|(order, _)| order.id.0).collect());
-        let ints =
-            |value: fn(&OrderLine) -> i64| Param::Ints(lines.iter().map(|(_, line)| value(line)).collect());
-        let params = [
-            orders(),
-            ints(|line| line.sku_id.get()),
-            Param::Texts(lines.iter().map(|(_, line)| line.code.as_ref()).collect()),
-            Param::Texts(lines.iter().map(|(_, line)| line.name.as_ref()).collect()),
-            ints(|line| line.count.into()),
-            ints(|line| line.unit_price.get()),
-            ints(|line| line.amount.get()),
-        ];
-        self.push(sql::INSERT_LINES, lines.len(), params);
-        let created_at = Param::Ints(lines.iter().map(|(order, _)| order.created_at.unix_ms()).collect());
-        let params = [orders(), ints(|line| line.sku_id.get()), ints(|line| line.count.into()), created_at];
-        self.push(sql::INSERT_MOVEMENTS, lines.len(), params);
-    }
+fn cart_orders(decision: &Decision) -> [Param<'_>; 3] {
+    let carts = || decision.carts.values();
+    [
+        Param::Texts(decision.carts.keys().map(UserId::as_str).collect()),
+        Param::Ints(carts().map(|cart| cart.seq_seen as i64 + 1).collect()),
+        Param::Uuids(carts().map(|cart| cart.order_id.0).collect()),
+    ]
+}
 
-    fn events(&mut self, placed: &[Placed<'_>]) {
-        let orders = placed.iter().map(|placed| placed.order.id.0).collect();
-        let created_at = placed.iter().map(|placed| placed.order.created_at.unix_ms()).collect();
-        self.push(sql::INSERT_EVENTS, placed.len(), [Param::Uuids(orders), Param::Ints(created_at)]);
-    }
+/// The lines, and the ledger's rows of them.
+fn lines<'a>(placed: &[Placed<'a>]) -> [Param<'a>; 8] {
+    let lines: Vec<(&Order, &'a OrderLine)> =
+        placed.iter().flat_map(|placed| placed.order.lines.iter().map(|line| (placed.order, line))).collect();
+    let ints =
+        |value: fn(&OrderLine) -> i64| Param::Ints(lines.iter().map(|(_, line)| value(line)).collect());
+    [
+        Param::Uuids(lines.iter().map(|(order, _)| order.id.0).collect()),
+        ints(|line| line.sku_id.get()),
+        Param::Texts(lines.iter().map(|(_, line)| line.code.as_ref()).collect()),
+        Param::Texts(lines.iter().map(|(_, line)| line.name.as_ref()).collect()),
+        ints(|line| line.count.into()),
+        ints(|line| line.unit_price.get()),
+        ints(|line| line.amount.get()),
+        Param::Ints(lines.iter().map(|(order, _)| order.created_at.unix_ms()).collect()),
+    ]
 }
 
 /// The lines that an order takes out of a cart.

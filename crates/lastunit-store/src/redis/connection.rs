@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError,
-    RedisResult, ServerErrorKind,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
+    RedisResult, ServerErrorKind, Value,
     aio::MultiplexedConnection,
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
@@ -22,11 +22,21 @@ use super::{config::RedisConfig, keys::Keys};
 pub(super) struct Script {
     code: &'static str,
     hash: String,
+    plainly: Option<Plainly>,
 }
+
+/// Adds the commands of a cart that give, one after the other in a transaction, the fields of a script's answer.
+type Plainly = fn(&mut Pipeline, &Keys);
 
 impl Script {
     pub fn new(code: &'static str) -> Self {
-        Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
+        Self { code, hash: redis::Script::new(code).get_hash().to_owned(), plainly: None }
+    }
+
+    /// The same without arguments, and done by three commands where all carts are in one place: for many carts that takes
+    /// less than half the time.
+    pub fn or_plainly(self, plainly: Plainly) -> Self {
+        Self { plainly: Some(plainly), ..self }
     }
 }
 
@@ -71,7 +81,7 @@ impl Connection {
     async fn ask<T: FromRedisValue>(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<T>>> {
         match self {
             Self::One(connection) => {
-                let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+                let mut pipeline = Pipeline::with_capacity(commands.len());
                 for command in commands {
                     pipeline.add_command(command);
                 }
@@ -84,6 +94,26 @@ impl Connection {
             }
         }
     }
+}
+
+/// Asks for the three fields of an answer for each of these carts, in one transaction.
+async fn ask_plainly<T: FromRedisValue>(
+    connection: &MultiplexedConnection,
+    carts: &[&Keys],
+    plainly: Plainly,
+) -> RedisResult<Vec<RedisResult<T>>> {
+    let mut pipeline = Pipeline::with_capacity(3 * carts.len());
+    carts.iter().for_each(|keys| plainly(&mut pipeline, keys));
+    pipeline.atomic().ignore_errors();
+    let fields: Vec<RedisResult<Value>> = pipeline.query_async(&mut connection.clone()).await?;
+    let mut fields = fields.into_iter();
+    let answers = carts.iter().map(|_| {
+        // All three are taken, whichever of them is an error.
+        let fields: Vec<RedisResult<Value>> = fields.by_ref().take(3).collect();
+        let fields = fields.into_iter().collect::<RedisResult<Vec<Value>>>()?;
+        Ok(T::from_redis_value(Value::Array(fields))?)
+    });
+    Ok(answers.collect())
 }
 
 impl Link {
@@ -150,6 +180,9 @@ impl Link {
         loop {
             let (number, connection) = self.connection().await?;
             let answers = async {
+                if let (Connection::One(connection), Some(plainly)) = (&connection, script.plainly) {
+                    return ask_plainly(connection, carts, plainly).await;
+                }
                 let by_hash = (0..carts.len()).map(|at| command("EVALSHA", &script.hash, at)).collect();
                 let mut answers = connection.ask(by_hash).await?;
                 let unknown: Vec<usize> = answers

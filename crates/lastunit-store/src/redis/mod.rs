@@ -9,10 +9,10 @@ mod reads;
 use std::{sync::Arc, time::Instant};
 
 use lastunit::{
-    Address, AddressId, Basket, CancelOutcome, Cart, CartLineSetting, CartLog, CartOrder, CartSnapshot,
-    CheckReport, ImportSummary, Locking, MAX_LINES, NewProduct, Order, OrderId, Outcome, PlaceOrder, Product,
-    ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError,
-    Timestamp, UserId,
+    Address, AddressId, Basket, CancelOutcome, Cart, CartLineSetting, CartLog, CartOrder, CartReading,
+    CartSnapshot, CheckReport, ImportSummary, Locking, MAX_LINES, NewProduct, Order, OrderId, Outcome,
+    PlaceOrder, Product, ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch,
+    StockChange, Store, StoreError, Timestamp, UserId,
 };
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -38,9 +38,10 @@ const CATCHING_UP: usize = 16;
 ///
 /// Redis takes no part in an order's transaction, so the orders themselves are the log that a cart follows. The
 /// database numbers the orders that are placed from a cart; `applied_seq_<user>` says how many of them are taken out
-/// of it. Before a cart is read, changed or ordered, it takes out by quantity what the orders behind its `applied_seq`
-/// took, one after the other. An order is placed only if its number is the one behind those that the cart was read
-/// with, so no two orders take the same lines, and no crash between the commit and the taking out orders them again.
+/// of it. Before a cart is read or changed, it takes out by quantity what the orders behind its `applied_seq` took,
+/// one after the other. An order is placed only if its number is the one behind those that the cart was read with, so
+/// no two orders take the same lines, and no crash between the commit and the taking out orders them again. That is
+/// seen in the order's transaction; if its number isn't the one, the cart catches up, and it is tried once more.
 ///
 /// A cart without `applied_seq` is an existing shop's, and kept, while no order was placed from it. Afterwards it is
 /// one that Redis lost a part of, and dropped. So Redis may lose the last changes of carts, or all of them, and never
@@ -123,7 +124,7 @@ impl RedisCarts {
         begun: bool,
     ) -> Result<(Contents, u64), Failed> {
         for _ in 0..ROUNDS {
-            let (kept, seq) = self.reads.read(shop, user, &cart.keys, cart.deadline).await?;
+            let (kept, seq) = self.reads.with_orders(shop, user, &cart.keys, cart.deadline).await?;
             let Some(applied) = kept.applied_seq() else {
                 if !begun && kept.contents.is_empty() {
                     return Ok((kept.contents, seq));
@@ -171,10 +172,28 @@ impl RedisCarts {
         Ok(())
     }
 
-    async fn read(&self, shop: ShopId, user: &UserId) -> Result<(Vec<(SkuId, u32, bool)>, u64), Failed> {
+    async fn snapshot(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        reading: CartReading,
+    ) -> Result<CartSnapshot, Failed> {
         let cart = self.one_cart(shop, user);
-        let (contents, seq) = self.caught_up(shop, user, &cart, false).await?;
-        Ok((contents.lines(), seq))
+        let as_it_stands = match reading {
+            CartReading::AsItStands => {
+                let kept = self.reads.as_it_stands(shop, user, &cart.keys, cart.deadline).await?;
+                kept.applied_seq().map(|seq| (kept.contents, seq))
+            }
+            CartReading::CaughtUp => None,
+        };
+        let caught_up = as_it_stands.is_none();
+        let (contents, seq) = match as_it_stands {
+            Some(read) => read,
+            None => self.caught_up(shop, user, &cart, false).await?,
+        };
+        let selected = contents.lines().into_iter().filter(|line| line.2);
+        let selected = selected.map(|(sku_id, count, _)| (sku_id, count)).collect();
+        Ok(CartSnapshot::Elsewhere { seq, selected, caught_up })
     }
 
     async fn edit(&self, shop: ShopId, user: &UserId, edit: Edit) -> Result<Cart, StoreError> {
@@ -299,17 +318,19 @@ pass_on! {
         }
 
         async fn cart(&self, shop: ShopId, user: &UserId) -> Result<Cart, StoreError> {
-            let (lines, _) = self.read(shop, user).await?;
-            self.store.price_cart(shop, lines).await
+            let cart = self.one_cart(shop, user);
+            let (contents, _) = self.caught_up(shop, user, &cart, false).await?;
+            self.store.price_cart(shop, contents.lines()).await
         }
 
-        async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError> {
-            match self.read(shop, user).await {
-                Ok((lines, seq)) => {
-                    let selected = lines.into_iter().filter(|line| line.2);
-                    let selected = selected.map(|(sku_id, count, _)| (sku_id, count)).collect();
-                    Ok(CartSnapshot::Elsewhere { seq, selected })
-                }
+        async fn cart_snapshot(
+            &self,
+            shop: ShopId,
+            user: &UserId,
+            reading: CartReading,
+        ) -> Result<CartSnapshot, StoreError> {
+            match self.snapshot(shop, user, reading).await {
+                Ok(snapshot) => Ok(snapshot),
                 Err(Failed::Redis(Away(why))) => {
                     tracing::warn!(%why, "a cart can't be read to be ordered");
                     Ok(CartSnapshot::Unreachable)

@@ -23,8 +23,8 @@ const ONE_BY_ONE: (usize, usize) = (1, 256);
 /// The most calls that may wait.
 const MAX_WAITING: usize = 16 * 1024;
 
-/// A cart, and behind it how many orders were placed from it: an order that was taken out of the cart is counted.
-pub(super) type CartRead = Result<(Kept, u64), Failed>;
+/// A cart, and how many orders were placed from it, read after it: an order that was taken out of the cart is counted.
+type CartRead = Result<(Kept, Option<u64>), Failed>;
 
 /// Reads carts for many callers. Whoever asks is answered by a read that begins afterwards, with all others who came
 /// meanwhile.
@@ -47,6 +47,8 @@ struct Waiting {
     shop: ShopId,
     user: UserId,
     keys: Keys,
+    /// Whether the database is asked for its orders, too.
+    with_orders: bool,
     deadline: Instant,
     reply: oneshot::Sender<CartRead>,
 }
@@ -57,14 +59,45 @@ impl Reads {
         Self { store, carts, carts_a_read, max_reads, asked: Arc::default() }
     }
 
-    pub async fn read(&self, shop: ShopId, user: &UserId, keys: &Keys, deadline: Instant) -> CartRead {
+    /// What is in Redis.
+    pub async fn as_it_stands(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        keys: &Keys,
+        deadline: Instant,
+    ) -> Result<Kept, Failed> {
+        self.read(shop, user, keys, false, deadline).await.map(|(kept, _)| kept)
+    }
+
+    /// What is in Redis, and behind it how many orders the database has of the cart.
+    pub async fn with_orders(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        keys: &Keys,
+        deadline: Instant,
+    ) -> Result<(Kept, u64), Failed> {
+        let (kept, seq) = self.read(shop, user, keys, true, deadline).await?;
+        seq.map(|seq| (kept, seq)).ok_or_else(|| StoreError::Internal("a cart too few".into()).into())
+    }
+
+    async fn read(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        keys: &Keys,
+        with_orders: bool,
+        deadline: Instant,
+    ) -> CartRead {
         let (reply, answer) = oneshot::channel();
         let begin = {
             let mut asked = self.asked.lock().expect("never poisoned: nothing panics while it is held");
             if asked.waiting.len() == MAX_WAITING {
                 return Err(Away("too many calls wait for their carts".into()).into());
             }
-            asked.waiting.push(Waiting { shop, user: user.clone(), keys: keys.clone(), deadline, reply });
+            let (user, keys) = (user.clone(), keys.clone());
+            asked.waiting.push(Waiting { shop, user, keys, with_orders, deadline, reply });
             let begin = asked.tasks < self.max_reads;
             asked.tasks += usize::from(begin);
             begin
@@ -115,17 +148,15 @@ async fn answer(store: Arc<dyn Store>, carts: Arc<dyn CartService>, batch: Vec<W
     let users: Vec<UserId> = batch
         .iter()
         .zip(&kept)
-        .filter(|(_, kept)| kept.is_ok())
+        .filter(|(waiting, kept)| waiting.with_orders && kept.is_ok())
         .map(|(waiting, _)| waiting.user.clone())
         .collect();
     let seqs = if users.is_empty() { Ok(Vec::new()) } else { store.cart_seqs(shop, &users).await };
     let mut seqs = seqs.map(Vec::into_iter);
     for (waiting, kept) in batch.into_iter().zip(kept) {
         let read = kept.map_err(Failed::from).and_then(|kept| match &mut seqs {
-            Ok(seqs) => {
-                let seq = seqs.next();
-                seq.map(|seq| (kept, seq)).ok_or_else(|| StoreError::Internal("a cart too few".into()).into())
-            }
+            _ if !waiting.with_orders => Ok((kept, None)),
+            Ok(seqs) => Ok((kept, seqs.next())),
             Err(error) => Err(error.clone().into()),
         });
         // Whoever hung up has dropped the receiver.

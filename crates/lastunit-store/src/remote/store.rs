@@ -9,9 +9,10 @@ use std::{
 };
 
 use lastunit::{
-    Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartSnapshot, CheckReport,
-    ImportSummary, Locking, NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply, ServiceKey,
-    ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp, UserId,
+    Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartReading, CartSnapshot,
+    CheckReport, ImportSummary, Locking, NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply,
+    ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp,
+    UserId,
 };
 use tokio::{
     sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit},
@@ -380,7 +381,12 @@ impl<D: Database> Store for RemoteStore<D> {
         transaction!(self, Access::Read, |session| buyers::read_cart(session, shop, user))
     }
 
-    async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError> {
+    async fn cart_snapshot(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        _: CartReading,
+    ) -> Result<CartSnapshot, StoreError> {
         let seqs = self.cart_seqs(shop, std::slice::from_ref(user)).await?;
         Ok(CartSnapshot::InStore { seq: seqs[0] })
     }

@@ -24,9 +24,10 @@ use std::{
 };
 
 use lastunit::{
-    Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartSnapshot, CheckReport,
-    ImportSummary, Locking, NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply, ServiceKey,
-    ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp, UserId, Watched,
+    Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartReading, CartSnapshot,
+    CheckReport, ImportSummary, Locking, NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply,
+    ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp,
+    UserId, Watched,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
@@ -339,7 +340,12 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| buyers::read_cart(connection, shop, &user)).await
     }
 
-    async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError> {
+    async fn cart_snapshot(
+        &self,
+        shop: ShopId,
+        user: &UserId,
+        _: CartReading,
+    ) -> Result<CartSnapshot, StoreError> {
         let user = user.clone();
         let seq = self.readers.read(move |connection| place::read_cart_seq(connection, shop, &user)).await?;
         Ok(CartSnapshot::InStore { seq })

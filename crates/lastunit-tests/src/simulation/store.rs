@@ -347,7 +347,12 @@ not_simulated! {
             .await
         }
 
-        async fn cart_snapshot(&self, shop: ShopId, user: &UserId) -> Result<CartSnapshot, StoreError> {
+        async fn cart_snapshot(
+            &self,
+            shop: ShopId,
+            user: &UserId,
+            _: CartReading,
+        ) -> Result<CartSnapshot, StoreError> {
             let seq = self.look(|tables| tables.cart_seq(shop, user)).await?;
             Ok(CartSnapshot::InStore { seq })
         }

@@ -23,7 +23,9 @@ mod ids {
     pub use lastunit::{OrderId, ShopId, UserId};
 }
 mod order {
-    pub use lastunit::{Basket, CancelOutcome, CartSnapshot, PlaceOrder, PlaceRequest, Reply};
+    pub use lastunit::{
+        Basket, CancelOutcome, CartReading, CartSnapshot, Outcome, PlaceOrder, PlaceRequest, Rejection, Reply,
+    };
 }
 mod source {
     pub use lastunit::{Source, SystemSource};

@@ -59,8 +59,11 @@ async fn every_statement_of_an_order_names_its_shop() {
                     continue;
                 }
                 of_orders += 1;
+                let mut inserts = upper.split("INSERT INTO ").skip(1).peekable();
                 let names_shop = match upper.split_once("VALUES").or(upper.split_once("WHERE")) {
-                    _ if upper.starts_with("INSERT") => upper.contains("(SHOP_ID,"),
+                    _ if inserts.peek().is_some() => inserts.all(|insert| {
+                        insert.split_once('(').is_some_and(|(_, columns)| columns.starts_with("SHOP_ID,"))
+                    }),
                     Some((_, condition)) => condition.contains("SHOP_ID = $1"),
                     None => false,
                 };
