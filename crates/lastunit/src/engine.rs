@@ -82,8 +82,11 @@ impl std::str::FromStr for Strategy {
 /// Where the worker of [`Strategy::Queue`] and [`Strategy::Batched`] runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Worker {
-    /// On a thread of its own, so that it doesn't wait behind the buyers' tasks, nor they for it.
+    /// As a task where the store gathers orders ([`Store::gathers`]): its work is done elsewhere, and a thread would only be
+    /// one more to wake for every answer. On a thread elsewhere.
     #[default]
+    AsTheStoreNeeds,
+    /// On a thread of its own, so that it doesn't wait behind the buyers' tasks, nor they for it.
     Thread,
     /// As a task of the runtime that the engine was started in. For a runtime of a single thread, whose timers another
     /// thread can't drive, and for simulations, where nothing may run beside the one thread.
@@ -244,12 +247,16 @@ impl Engine {
                 drop(ends);
             };
             let runtime = Handle::current();
-            match config.worker {
-                Worker::Task => drop(runtime.spawn(working)),
-                Worker::Thread => {
-                    let thread = thread::Builder::new().name("lastunit-engine".into());
-                    thread.spawn(move || runtime.block_on(working))?;
-                }
+            let is_task = match config.worker {
+                Worker::AsTheStoreNeeds => placer.store.gathers(),
+                Worker::Thread => false,
+                Worker::Task => true,
+            };
+            if is_task {
+                drop(runtime.spawn(working));
+            } else {
+                let thread = thread::Builder::new().name("lastunit-engine".into());
+                thread.spawn(move || runtime.block_on(working))?;
             }
             Ok(Arc::new(Queue { waiting: Mutex::new(Some(waiting)), ended }))
         });

@@ -3,6 +3,7 @@
 //! Every answer to [`lastunit_tests::server::Client::send`] is held against the OpenAPI document besides.
 
 mod cli;
+mod crowd;
 mod hanging_up;
 mod journey;
 mod kill;
