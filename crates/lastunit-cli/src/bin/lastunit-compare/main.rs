@@ -145,7 +145,7 @@ async fn compare(args: Args) -> Result<()> {
         date: SystemSource.now().to_string().chars().take(10).collect(),
         machine: machine(),
         settings: format!(
-            "{} buyers in a closed loop; rounds: {}, of {} s each, interleaved; medians",
+            "{} buyers in a closed loop; rounds: {}, of {} s each, interleaved; medians, the higher of two in the middle",
             args.buyers, args.rounds, args.seconds
         ),
         command: args.command,
