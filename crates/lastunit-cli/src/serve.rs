@@ -13,10 +13,7 @@ use anyhow::{Context, Result};
 use lastunit::{Config, Engine, Role, Source, Store, Strategy, SystemSource, Timestamp};
 use lastunit_server::{Metrics, Server, ServerConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -92,10 +89,6 @@ enum LogFormat {
 /// A kept refusal is repeated to its key for 30 days.
 const REFUSALS_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// The most connections that the kernel makes before they are accepted; it may allow fewer (net.core.somaxconn). One that
-/// comes past it is tried again by its client a second later.
-const BACKLOG: u32 = 4096;
-
 pub async fn run(args: Args) -> Result<ExitCode> {
     start_log(&args)?;
     raise_file_limit(args.max_connections.get());
@@ -103,7 +96,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let listener = listen(args.listen)
+    let listener = lastunit_server::listen(args.listen)
         .with_context(|| format!("{} can't be listened on; --listen takes another", args.listen))?;
     let how = if args.no_migrate { Open::AsItIs } else { Open::Create };
     let store = args.carts.around(args.at.store.open(how).await?).await?;
@@ -162,14 +155,6 @@ fn start_log(args: &Args) -> Result<()> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that is started again doesn't wait until the old one's connections are forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 /// Lets the process open as many files as it is allowed to, for every connection is one: past the limit nobody could

@@ -42,4 +42,4 @@ mod service_keys;
 pub use config::ServerConfig;
 pub use metrics::Metrics;
 pub use openapi::openapi_json;
-pub use server::{Server, StartError};
+pub use server::{Server, StartError, listen};

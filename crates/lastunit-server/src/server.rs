@@ -12,7 +12,7 @@ use std::{
 
 use lastunit::{Engine, StoreError};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, timeout, timeout_at},
@@ -106,6 +106,19 @@ impl Server {
         self.shutdown();
         self.join().await;
     }
+}
+
+/// The most connections that the kernel makes before they are accepted; it may allow fewer (net.core.somaxconn). One that
+/// comes past it is tried again by its client a second later.
+const BACKLOG: u32 = 4096;
+
+/// A listener for [`Server::start`], behind which a crowd may wait. Call it inside a tokio runtime.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again doesn't wait until the old one's connections are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn run(listener: TcpListener, app: Arc<App>, mut stopped: watch::Receiver<bool>) {

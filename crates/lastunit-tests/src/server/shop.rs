@@ -6,7 +6,6 @@ use lastunit::{Config, Engine, Role, ServiceKey, Strategy};
 use lastunit_server::{Metrics, Server, ServerConfig};
 use lastunit_store::SqliteStore;
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 
 use super::Client;
 use crate::{Bench, Fresh, Tap};
@@ -69,7 +68,7 @@ impl Shop {
         }
         let metrics = Metrics::new();
         let engine = Engine::start_observed(tap.clone(), config, metrics.clone()).expect("a safe strategy");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = lastunit_server::listen(([127, 0, 0, 1], 0).into()).expect("a free port");
         let server = Server::start(listener, engine, options.server, metrics).await.expect("a server");
         Self { bench, tap, address: server.local_addr(), server }
     }
