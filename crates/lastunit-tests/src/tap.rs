@@ -85,6 +85,7 @@ impl Tap {
         shop: ShopId,
         orders: Arc<Vec<PlaceOrder>>,
         locking: Locking,
+        next: &NextBatch,
     ) -> Result<Vec<Reply>, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.batches.lock().expect("not poisoned").push(orders.len());
@@ -92,12 +93,12 @@ impl Tap {
         drop(self.gate.acquire().await.expect("never closed"));
         let fault = self.faults.lock().expect("not poisoned").pop_front();
         match fault {
-            None => self.inner.place(shop, orders, locking).await,
+            None => self.inner.place(shop, orders, locking, next).await,
             Some(Fault::Conflict) => Err(StoreError::Conflict),
             Some(Fault::Unavailable) => Err(StoreError::Unavailable("on purpose".into())),
             Some(Fault::LostUnknown) => Err(StoreError::CommitUnknown("on purpose".into())),
             Some(Fault::CommittedUnknown) => {
-                self.inner.place(shop, orders, locking).await?;
+                self.inner.place(shop, orders, locking, next).await?;
                 Err(StoreError::CommitUnknown("on purpose".into()))
             }
         }
@@ -211,8 +212,9 @@ pass_on! {
             shop: ShopId,
             orders: Arc<Vec<PlaceOrder>>,
             locking: Locking,
+            next: &NextBatch,
         ) -> Result<Vec<Reply>, StoreError> {
-            self.place_or_fail(shop, orders, locking).await
+            self.place_or_fail(shop, orders, locking, next).await
         }
 
         async fn cancel(

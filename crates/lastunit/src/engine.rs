@@ -4,12 +4,12 @@ use std::{
     future::poll_fn,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use crate::{
         Basket, CancelOutcome, CartReading, CartSnapshot, Outcome, PlaceOrder, PlaceRequest, Rejection, Reply,
     },
     source::{Source, SystemSource},
-    store::{Locking, Store, StoreError},
+    store::{Locking, NextBatch, NextMayCome, Store, StoreError},
     sync::{
         Handle, Mutex, Semaphore, mpsc, oneshot, spawn, thread,
         time::{self, Instant},
@@ -306,7 +306,8 @@ impl Engine {
             let (to_caller, answer) = oneshot::channel();
             // A task of its own, so that a caller who goes away doesn't stop it between two tries.
             spawn(async move {
-                to_caller.send(placer.place(order.request.shop, vec![order]).await).ok();
+                let placed = placer.place(order.request.shop, vec![order], NextBatch::default()).await;
+                to_caller.send(placed).ok();
                 // Not before the answer: who drains waits for both.
                 drop(permit);
             });
@@ -378,9 +379,10 @@ impl Engine {
 /// The worker of `queue` and `batched`: everything that is waiting, up to `max_batch`, in one transaction a shop.
 ///
 /// A batch's buyers are told only when the next batch is on its way to the store, if one is waiting: telling them
-/// takes time, in which the store would have nothing to do. So two halves of the buyers take turns. Where a transaction
-/// costs much however few orders are in it ([`Store::gathers`]), one batch of all of them is better, unless they are
-/// many: they are told first, and given a moment to come back.
+/// takes time, in which the store would have nothing to do. A store that can begin on a batch before the last one is
+/// durable says so ([`NextBatch`]). So the buyers take turns. Where a transaction costs much however few orders are in it
+/// ([`Store::gathers`]), one batch of all of them is better, unless they are many: they are told first, and given a moment to
+/// come back.
 async fn work(
     placer: Arc<Placer>,
     mut orders: mpsc::Receiver<Waiting>,
@@ -388,16 +390,16 @@ async fn work(
     max_wait: Duration,
 ) {
     let mut batch = Vec::with_capacity(max_batch);
-    let mut done = Answers::default();
+    let mut at_store = AtStore::default();
     let mut gathering = placer.store.gathers().then(Gathering::default);
     loop {
         // Before anybody is told: who comes back at once would count twice.
         let waiting = orders.len();
         let enough = if gathering.is_some() { Gathering::ENOUGH } else { 1 };
         if waiting < enough {
-            done.tell();
+            at_store.tell();
         }
-        if orders.recv_many(&mut batch, max_batch).await == 0 {
+        if at_store.beside(orders.recv_many(&mut batch, max_batch)).await == 0 {
             break;
         }
         if let Some(gathering) = &mut gathering {
@@ -419,17 +421,96 @@ async fn work(
             if let Some(gathering) = &mut gathering {
                 gathering.placing(buyers.len());
             }
-            let mut placing = pin!(placer.place(shop, of_shop));
-            let begun = poll_fn(|context| Poll::Ready(placing.as_mut().poll(context))).await;
-            done.tell();
-            let result = match begun {
-                Poll::Ready(result) => result,
-                Poll::Pending => placing.await,
-            };
-            done = Answers { buyers, result: Some(result) };
+            let (next, next_may_come) = NextBatch::new();
+            let placer = placer.clone();
+            let result = Box::pin(async move { placer.place(shop, of_shop, next).await });
+            at_store.begin(Placing { result, next_may_come: Some(next_may_come), buyers }).await;
+            at_store.room().await;
         }
     }
-    done.tell();
+    at_store.end().await;
+}
+
+/// The batches at the store, oldest first, and those it has decided.
+#[derive(Default)]
+struct AtStore {
+    placing: Vec<Placing>,
+    /// Whose buyers are still to be told.
+    decided: Vec<Answers>,
+}
+
+/// A batch at the store.
+struct Placing {
+    result: Pin<Box<dyn Future<Output = Result<Vec<Reply>, PlaceError>> + Send>>,
+    /// None once it may.
+    next_may_come: Option<NextMayCome>,
+    buyers: Vec<oneshot::Sender<Result<Reply, PlaceError>>>,
+}
+
+impl AtStore {
+    /// One that the store works on, and one that it makes durable.
+    const MAX: usize = 2;
+
+    /// Sends a batch to the store, then tells the buyers of those that are decided.
+    async fn begin(&mut self, placing: Placing) {
+        self.placing.push(placing);
+        poll_fn(|context| Poll::Ready(self.poll(context))).await;
+        self.tell();
+    }
+
+    /// Returns when another batch may be sent.
+    async fn room(&mut self) {
+        poll_fn(|context| {
+            self.poll(context);
+            let has_room = self.placing.iter().all(|placing| placing.next_may_come.is_none());
+            if has_room && self.placing.len() < Self::MAX {
+                return Poll::Ready(());
+            }
+            // The store has something to do meanwhile.
+            self.tell();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Does something else, and meanwhile tells the buyers of every batch that gets decided.
+    async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = pin!(other);
+        poll_fn(|context| {
+            let other = other.as_mut().poll(context);
+            if other.is_pending() {
+                self.poll(context);
+                self.tell();
+            }
+            other
+        })
+        .await
+    }
+
+    /// Waits for all of them, and tells their buyers.
+    async fn end(&mut self) {
+        poll_fn(|context| {
+            self.poll(context);
+            self.tell();
+            if self.placing.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) {
+        self.placing.retain_mut(|placing| {
+            if let Poll::Ready(result) = placing.result.as_mut().poll(context) {
+                self.decided.push(Answers { buyers: std::mem::take(&mut placing.buyers), result });
+                return false;
+            }
+            placing.next_may_come.take_if(|next| next.poll(context).is_ready());
+            true
+        });
+    }
+
+    fn tell(&mut self) {
+        self.decided.drain(..).for_each(Answers::tell);
+    }
 }
 
 /// Waits a moment for the buyers of the last batch, as long as they do come back.
@@ -483,32 +564,32 @@ impl Gathering {
 }
 
 /// What became of a batch, and who is to be told.
-#[derive(Default)]
 struct Answers {
     buyers: Vec<oneshot::Sender<Result<Reply, PlaceError>>>,
-    result: Option<Result<Vec<Reply>, PlaceError>>,
+    result: Result<Vec<Reply>, PlaceError>,
 }
 
 impl Answers {
-    fn tell(&mut self) {
-        let buyers = std::mem::take(&mut self.buyers);
+    fn tell(self) {
         // A buyer who hung up has dropped the receiver; the order stands all the same.
-        match self.result.take() {
-            Some(Ok(replies)) => {
-                buyers.into_iter().zip(replies).for_each(|(to, reply)| drop(to.send(Ok(reply))))
-            }
-            Some(Err(error)) => buyers.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),
-            None => {}
+        match self.result {
+            Ok(replies) => self.buyers.into_iter().zip(replies).for_each(|(to, reply)| drop(to.send(Ok(reply)))),
+            Err(error) => self.buyers.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),
         }
     }
 }
 
 impl Placer {
-    async fn place(&self, shop: ShopId, orders: Vec<PlaceOrder>) -> Result<Vec<Reply>, PlaceError> {
+    async fn place(
+        &self,
+        shop: ShopId,
+        orders: Vec<PlaceOrder>,
+        next: NextBatch,
+    ) -> Result<Vec<Reply>, PlaceError> {
         let count = orders.len();
         let orders = Arc::new(orders);
         let begun = Instant::now();
-        let replies = self.retrying(|| self.store.place(shop, orders.clone(), self.locking)).await?;
+        let replies = self.retrying(|| self.store.place(shop, orders.clone(), self.locking, &next)).await?;
         if replies.len() != count {
             return Err(PlaceError::Internal(format!(
                 "a store gave {} replies to {count} orders",

@@ -53,7 +53,8 @@ pub use order::{
 };
 pub use source::{Source, SystemSource};
 pub use store::{
-    CheckReport, ImportSummary, Locking, MAX_ADDRESSES, Role, ServiceKey, Store, StoreError, Violation,
+    CheckReport, ImportSummary, Locking, MAX_ADDRESSES, NextBatch, NextMayCome, Role, ServiceKey, Store,
+    StoreError, Violation,
 };
 pub use text::{check_field, is_clean};
 pub use timestamp::Timestamp;

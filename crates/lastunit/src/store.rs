@@ -1,7 +1,13 @@
 //! What Lastunit asks of a database: few, coarse operations, each one transaction.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
 
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
@@ -25,6 +31,47 @@ pub enum Locking {
     Exclusive,
     /// As [`Locking::Exclusive`], and the store may put other waiting writes into the same transaction.
     Shared,
+}
+
+/// By it a store says, while it places a batch, that the next one may come already: it would begin on that one at once.
+/// Unless it says so, the next one comes when it has answered.
+#[derive(Debug, Clone, Default)]
+pub struct NextBatch(Option<Arc<Mutex<Option<oneshot::Sender<()>>>>>);
+
+/// What the engine waits for, of a [`NextBatch`].
+#[derive(Debug)]
+pub struct NextMayCome(Option<oneshot::Receiver<()>>);
+
+impl NextBatch {
+    /// Of a batch that somebody has the next one for.
+    pub fn new() -> (Self, NextMayCome) {
+        let (says, said) = oneshot::channel();
+        (Self(Some(Arc::new(Mutex::new(Some(says))))), NextMayCome(Some(said)))
+    }
+
+    /// The next one may come.
+    pub fn may_come(&self) {
+        let Some(says) = &self.0 else { return };
+        let says = says.lock().expect("never poisoned: nothing panics while it is held").take();
+        // Nobody listens when the engine is gone.
+        says.map(|says| says.send(()).ok());
+    }
+}
+
+impl NextMayCome {
+    /// Ready when the store has said so.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(said) = &mut self.0 else { return Poll::Pending };
+        match Pin::new(said).poll(context) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            // It never will.
+            Poll::Ready(Err(_)) => {
+                self.0 = None;
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
 }
 
 /// Why a store didn't do what it was asked. Unless it says otherwise, nothing was written.
@@ -141,12 +188,14 @@ pub struct CheckReport {
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Decides ([`crate::decide`]) and writes a batch of orders of one shop in one transaction: key, order,
-    /// lines, stock, ledger, cart and event. The replies are in the batch's order.
+    /// lines, stock, ledger, cart and event. The replies are in the batch's order, and durable. With [`Locking::Shared`] the
+    /// store may let the `next` batch come before.
     async fn place(
         &self,
         shop: ShopId,
         orders: Arc<Vec<PlaceOrder>>,
         locking: Locking,
+        next: &NextBatch,
     ) -> Result<Vec<Reply>, StoreError>;
 
     /// Cancels an order of this buyer: units back in stock exactly once, sales down, ledger rows, event.

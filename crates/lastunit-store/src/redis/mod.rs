@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Instant};
 
 use lastunit::{
     Address, AddressId, Basket, CancelOutcome, Cart, CartLineSetting, CartLog, CartOrder, CartReading,
-    CartSnapshot, CheckReport, ImportSummary, Locking, MAX_LINES, NewProduct, Order, OrderId, Outcome,
+    CartSnapshot, CheckReport, ImportSummary, Locking, MAX_LINES, NewProduct, NextBatch, Order, OrderId, Outcome,
     PlaceOrder, Product, ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch,
     StockChange, Store, StoreError, Timestamp, UserId,
 };
@@ -311,8 +311,9 @@ pass_on! {
             shop: ShopId,
             orders: Arc<Vec<PlaceOrder>>,
             locking: Locking,
+            next: &NextBatch,
         ) -> Result<Vec<Reply>, StoreError> {
-            let replies = self.store.place(shop, orders.clone(), locking).await?;
+            let replies = self.store.place(shop, orders.clone(), locking, next).await?;
             self.take_out_soon(shop, &orders, &replies);
             Ok(replies)
         }

@@ -10,7 +10,7 @@ use std::{
 
 use lastunit::{
     Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartReading, CartSnapshot,
-    CheckReport, ImportSummary, Locking, NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply,
+    CheckReport, ImportSummary, Locking, NewProduct, NextBatch, Order, OrderId, PlaceOrder, Product, ProductId, Reply,
     ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp,
     UserId,
 };
@@ -252,6 +252,7 @@ impl<D: Database> Store for RemoteStore<D> {
         shop: ShopId,
         orders: Arc<Vec<PlaceOrder>>,
         locking: Locking,
+        _next: &NextBatch,
     ) -> Result<Vec<Reply>, StoreError> {
         let _call = self.enter()?;
         if !self.database.turns_away(locking) {

@@ -1,10 +1,11 @@
-//! SQLite: a shop in one file. WAL with synchronous=FULL, one writer, readers apart.
+//! SQLite: a shop in one file. WAL, as durable as with synchronous=FULL ([`log`]), one writer, readers apart.
 
 mod buyers;
 mod catalogue;
 mod checkpointer;
 mod columns;
 mod invariants;
+mod log;
 mod orders;
 mod place;
 mod readers;
@@ -17,6 +18,8 @@ mod writer;
 mod writer_tests;
 
 use std::{
+    fs::File,
+    io,
     path::Path,
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -25,13 +28,14 @@ use std::{
 
 use lastunit::{
     Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartReading, CartSnapshot,
-    CheckReport, ImportSummary, Locking, NewProduct, Order, OrderId, PlaceOrder, Product, ProductId, Reply,
+    CheckReport, ImportSummary, Locking, NewProduct, NextBatch, Order, OrderId, PlaceOrder, Product, ProductId, Reply,
     ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp,
     UserId, Watched,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
 
+use log::Log;
 use readers::Readers;
 use writer::{Commit, Writer};
 
@@ -40,8 +44,9 @@ const EVENT: &str = "outbox_event (shop_id, subject_id, kind, created_at)";
 
 /// How long another program's write (or a backup) may be in the way before a write gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The writer's page cache, as SQLite takes it: negative for KiB. The readers have SQLite's default of 2 MiB.
-const WRITER_CACHE_KIB: i32 = -48 * 1024;
+/// The writer's page cache, as SQLite takes it: negative for KiB. The readers have SQLite's default of 2 MiB. A larger one
+/// costs more than it saves: after a page was split, COMMIT looks through all of it.
+const WRITER_CACHE_KIB: i32 = -8 * 1024;
 
 /// What may be done to a database file when it is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +65,8 @@ impl Default for SqliteConfig {
     }
 }
 
-/// A database file. It keeps what it acknowledged through kill -9 and power cuts (WAL, synchronous=FULL).
+/// A database file. It keeps what it acknowledged through kill -9 and power cuts: it answers when the
+/// write-ahead log is flushed to the disk.
 pub struct SqliteStore {
     writer: Writer,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -104,14 +110,20 @@ impl SqliteStore {
             let text = format!("{} can't be put into WAL mode (it is in {journal})", path.display());
             return Err(StoreError::Unusable(text));
         }
-        // Without FULL a power cut loses acknowledged orders.
         connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(unusable)?;
         schema::migrate(&connection, config.migrate)?;
-        let readers = Readers::open(path)?;
+        let unavailable = |error: io::Error| StoreError::Unavailable(error.to_string());
+        // It is there as long as there is a connection.
+        let file = File::open(path_of_log(&connection)).map_err(unavailable)?;
+        // A process before this one may have been killed between a commit and its flush.
+        file.sync_data().map_err(unavailable)?;
+        let log = Arc::new(Log::new(move || file.sync_data()));
+        // From here on the log flushes what was committed. Alone, NORMAL would lose acknowledged orders with the power.
+        connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(unusable)?;
+        let readers = Readers::open(path, log.clone())?;
         let checkpointer = checkpointer::start(path, &mut connection)?;
-        let (writer, thread) =
-            Writer::start(connection).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let threads = Mutex::new(vec![thread, checkpointer]);
+        let (writer, threads) = Writer::start(connection, log).map_err(unavailable)?;
+        let threads = Mutex::new(threads.into_iter().chain([checkpointer]).collect());
         Ok(Self { writer, threads, readers, watched: config.watched })
     }
 
@@ -128,7 +140,7 @@ impl SqliteStore {
             let pause = watched.read(&to_read, &seen);
             Ok((seen, pause))
         };
-        let (seen, pause) = self.readers.read(read).await?;
+        let (seen, pause) = self.readers.glance(read).await?;
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
@@ -146,10 +158,24 @@ impl SqliteStore {
         shop: ShopId,
         orders: Arc<Vec<PlaceOrder>>,
         commit: Commit,
+        next: &NextBatch,
     ) -> Result<Vec<Reply>, StoreError> {
-        let watched = self.watched.clone();
-        self.writer.write(commit, move |connection| place::place(connection, shop, &orders, &watched)).await
+        let (watched, next) = (self.watched.clone(), next.clone());
+        let place = move |connection: &Connection| {
+            let placed = place::place(connection, shop, &orders, &watched);
+            if commit == Commit::Shared {
+                // While this one is committed, the next is on its way.
+                next.may_come();
+            }
+            placed
+        };
+        self.writer.write(commit, place).await
     }
+}
+
+/// SQLite's write-ahead log, beside the database: where a symbolic link leads to, say.
+fn path_of_log(connection: &Connection) -> String {
+    format!("{}-wal", connection.path().expect("a database in a file"))
 }
 
 /// Puts the file into WAL mode and gives the mode it is in then. SQLite doesn't wait by itself where several
@@ -206,13 +232,14 @@ impl Store for SqliteStore {
         shop: ShopId,
         orders: Arc<Vec<PlaceOrder>>,
         locking: Locking,
+        next: &NextBatch,
     ) -> Result<Vec<Reply>, StoreError> {
         let batch = orders.clone();
         let placed = match locking {
             Locking::None => self.place_unlocked(shop, batch, true).await,
             Locking::CompareAndSet => self.place_unlocked(shop, batch, false).await,
-            Locking::Exclusive => self.place_locked(shop, batch, Commit::Alone).await,
-            Locking::Shared => self.place_locked(shop, batch, Commit::Shared).await,
+            Locking::Exclusive => self.place_locked(shop, batch, Commit::Alone, next).await,
+            Locking::Shared => self.place_locked(shop, batch, Commit::Shared, next).await,
         };
         self.watched.ended(&orders, &placed);
         placed
@@ -347,7 +374,7 @@ impl Store for SqliteStore {
         _: CartReading,
     ) -> Result<CartSnapshot, StoreError> {
         let user = user.clone();
-        let seq = self.readers.read(move |connection| place::read_cart_seq(connection, shop, &user)).await?;
+        let seq = self.readers.glance(move |connection| place::read_cart_seq(connection, shop, &user)).await?;
         Ok(CartSnapshot::InStore { seq })
     }
 

@@ -10,6 +10,8 @@ use lastunit::StoreError;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use super::log::Log;
+
 /// Reads that may run at once.
 const CONNECTIONS: usize = 4;
 
@@ -17,10 +19,11 @@ pub(super) struct Readers {
     /// As many as there are connections.
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
+    log: Arc<Log>,
 }
 
 impl Readers {
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, log: Arc<Log>) -> Result<Self, StoreError> {
         let open = |_| {
             let connection = super::open_connection(path)?;
             connection.pragma_update(None, "query_only", "ON")?;
@@ -28,11 +31,21 @@ impl Readers {
         };
         let idle =
             (0..CONNECTIONS).map(open).collect::<rusqlite::Result<Vec<_>>>().map_err(super::store_error)?;
-        Ok(Self { permits: Arc::new(Semaphore::new(CONNECTIONS)), idle: Arc::new(Mutex::new(idle)) })
+        Ok(Self { permits: Arc::new(Semaphore::new(CONNECTIONS)), idle: Arc::new(Mutex::new(idle)), log })
     }
 
-    /// Runs a read on one snapshot of the database, off the async threads.
+    /// Runs a read on one snapshot of the database, off the async threads. What it saw is durable when this returns.
     pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let result = self.glance(read).await?;
+        self.log.durable(self.log.newest()).await?;
+        Ok(result)
+    }
+
+    /// As [`Readers::read`], of what may not be durable yet: for what is written next, and not to be told.
+    pub async fn glance<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -80,7 +93,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("read.db");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x INTEGER)").unwrap();
-        let readers = Readers::open(&path).unwrap();
+        let readers = Readers::open(&path, Arc::new(Log::new(|| Ok(())))).unwrap();
         for _ in 0..2 * CONNECTIONS {
             let panicked =
                 readers.read(|_| -> Result<(), StoreError> { panic!("a bug, for the test") }).await;

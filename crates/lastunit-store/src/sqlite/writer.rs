@@ -1,15 +1,19 @@
 //! The one writer: a thread that owns the only connection that writes.
 //!
 //! SQLite lets one transaction write at a time, so writes wait in a bounded queue instead of for a lock. Those
-//! that allow it share a transaction and its fsync (each in a savepoint of its own), and are answered after the
-//! commit.
+//! that allow it share a transaction and its flush (each in a savepoint of its own). A second thread flushes what they
+//! committed and answers them, while the writer goes on with the next.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use lastunit::StoreError;
 use rusqlite::Connection;
 
 use super::{
+    log::Log,
     store_error,
     sync::{
         mpsc, oneshot,
@@ -21,10 +25,13 @@ use super::{
 const MAX_WAITING: usize = 1024;
 /// The most writes in one transaction.
 const MAX_SHARED: usize = 256;
+/// The most transactions that wait to be flushed while another is; past it the writer waits.
+const MAX_COMMITTED: usize = 4;
 
 /// Whether a write may share its transaction with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Commit {
+    /// No: and no other begins before it is durable.
     Alone,
     Shared,
 }
@@ -49,20 +56,31 @@ struct Done {
     answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
+/// A transaction that has ended, whose writes are answered once all up to this commit is durable.
+struct Committed {
+    commit: u64,
+    result: Result<(), StoreError>,
+    done: Vec<Done>,
+}
+
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
 }
 
 impl Writer {
-    /// Starts the thread. It ends, and closes the connection, after [`Writer::close`] or when the writer is dropped.
-    pub fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the threads: the writer's, and the one that flushes. They end, and close the connection, after
+    /// [`Writer::close`] or when the writer is dropped.
+    pub fn start(connection: Connection, log: Arc<Log>) -> std::io::Result<(Self, [JoinHandle<()>; 2])> {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        let thread =
-            thread::Builder::new().name("lastunit-writer".into()).spawn(move || work(connection, waiting))?;
-        Ok((Self { queue }, thread))
+        let (committed, to_flush) = mpsc::channel(MAX_COMMITTED);
+        let of_flusher = log.clone();
+        let named = |name: &str| thread::Builder::new().name(name.into());
+        let flusher = named("lastunit-flusher").spawn(move || flush(&of_flusher, to_flush))?;
+        let writer = named("lastunit-writer").spawn(move || work(connection, &log, waiting, &committed))?;
+        Ok((Self { queue }, [writer, flusher]))
     }
 
-    /// Runs a write in a transaction, and gives its result once that is committed. An error rolls back what this
+    /// Runs a write in a transaction, and gives its result once that is durable. An error rolls back what this
     /// write did. Dropping the future doesn't stop a write that is queued.
     pub async fn write<T: Send + 'static>(
         &self,
@@ -89,21 +107,27 @@ impl Writer {
         result.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Lets the thread finish what is queued and end; later writes are refused.
+    /// Lets the threads finish what is queued and end; later writes are refused.
     pub async fn close(&self) {
         self.queue.send(Message::Close).await.ok();
     }
 }
 
-fn work(connection: Connection, mut waiting: mpsc::Receiver<Message>) {
+fn work(
+    connection: Connection,
+    log: &Log,
+    mut waiting: mpsc::Receiver<Message>,
+    to_flush: &mpsc::Sender<Committed>,
+) {
     let mut next = None;
     while let Some(message) = next.take().or_else(|| waiting.blocking_recv()) {
         let Message::Write(first) = message else {
             waiting.close();
             continue;
         };
+        let commit = first.commit;
         let mut jobs = vec![first];
-        while jobs[0].commit == Commit::Shared && jobs.len() < MAX_SHARED {
+        while commit == Commit::Shared && jobs.len() < MAX_SHARED {
             match waiting.try_recv() {
                 Ok(Message::Write(job)) if job.commit == Commit::Shared => jobs.push(job),
                 Ok(other) => {
@@ -113,29 +137,58 @@ fn work(connection: Connection, mut waiting: mpsc::Receiver<Message>) {
                 Err(_) => break,
             }
         }
-        transaction(&connection, jobs);
+        let committed = transaction(&connection, log, jobs);
+        match commit {
+            Commit::Alone => answer(log.make_durable(committed.commit), committed),
+            Commit::Shared => drop(to_flush.blocking_send(committed)),
+        }
     }
 }
 
-/// Runs the jobs in one transaction and answers them all.
-fn transaction(connection: &Connection, jobs: Vec<Job>) {
+/// Flushes what was committed, once for all that wait, and answers.
+fn flush(log: &Log, mut to_flush: mpsc::Receiver<Committed>) {
+    while let Some(first) = to_flush.blocking_recv() {
+        let mut committed = vec![first];
+        while let Ok(another) = to_flush.try_recv() {
+            committed.push(another);
+        }
+        let newest = committed.iter().map(|committed| committed.commit).max().expect("one at least");
+        let durable = log.make_durable(newest);
+        committed.into_iter().for_each(|committed| answer(durable.clone(), committed));
+    }
+}
+
+fn answer(durable: Result<(), StoreError>, Committed { result, done, .. }: Committed) {
+    let result = result.and(durable.map_err(|error| StoreError::CommitUnknown(error.to_string())));
+    for job in done {
+        (job.answer)(result.clone());
+    }
+}
+
+/// Runs the jobs in one transaction and ends it.
+fn transaction(connection: &Connection, log: &Log, jobs: Vec<Job>) -> Committed {
     let mut done = Vec::with_capacity(jobs.len());
-    let committed = run(connection, jobs, &mut done);
-    if committed.is_err() && !connection.is_autocommit() {
+    let result = run(connection, log, jobs, &mut done);
+    if result.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK").ok();
     }
-    for job in done {
-        (job.answer)(committed.clone());
-    }
+    Committed { commit: log.newest(), result, done }
 }
 
-fn run(connection: &Connection, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
+fn run(
+    connection: &Connection,
+    log: &Log,
+    jobs: Vec<Job>,
+    done: &mut Vec<Done>,
+) -> Result<(), StoreError> {
     let sql = |sql: &str| {
         let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
         statement.execute([]).map(drop).map_err(store_error)
     };
     let shared = jobs.len() > 1;
+    let changes_before = connection.total_changes();
     let begin = || -> Result<(), StoreError> {
+        log.usable()?;
         sql("BEGIN IMMEDIATE")?;
         step!("sqlite.begun");
         Ok(())
@@ -161,6 +214,9 @@ fn run(connection: &Connection, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<
     }
     open?;
     step!("sqlite.to_commit");
+    if connection.total_changes() > changes_before {
+        log.begin();
+    }
     sql("COMMIT").map_err(|error| match error {
         // The commit's record may be in the log already: only the idempotency key tells.
         StoreError::Unavailable(text) | StoreError::Internal(text) => StoreError::CommitUnknown(text),

@@ -1,9 +1,15 @@
 //! Apart from the writer's source, which `tests/interleavings` compiles too.
 
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
 use lastunit::StoreError;
 use rusqlite::Connection;
 
 use super::{
+    log::Log,
     store_error,
     writer::{Commit, Writer},
 };
@@ -12,7 +18,7 @@ use super::{
 async fn a_write_that_panics_or_fails_is_rolled_back_alone() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE t (x INTEGER)").unwrap();
-    let (writer, thread) = Writer::start(connection).unwrap();
+    let (writer, threads) = Writer::start(connection, Arc::new(Log::new(|| Ok(())))).unwrap();
     let insert =
         |connection: &Connection| connection.execute("INSERT INTO t VALUES (1)", []).map_err(store_error);
     for commit in [Commit::Alone, Commit::Shared] {
@@ -37,6 +43,28 @@ async fn a_write_that_panics_or_fails_is_rolled_back_alone() {
     };
     assert_eq!(writer.write(Commit::Alone, count).await, Ok(2));
     writer.close().await;
-    assert!(thread.join().is_ok());
+    assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
     assert!(matches!(writer.write(Commit::Alone, count).await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn after_a_flush_that_failed_nothing_is_acknowledged_any_more() {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch("CREATE TABLE t (x INTEGER)").unwrap();
+    let mut flushes = [Ok(()), Err(io::Error::other("for the test"))].into_iter();
+    let flushes = Mutex::new(move || flushes.next().unwrap_or(Ok(())));
+    let log = Arc::new(Log::new(move || flushes.lock().unwrap()()));
+    let (writer, _) = Writer::start(connection, log.clone()).unwrap();
+    let insert =
+        |connection: &Connection| connection.execute("INSERT INTO t VALUES (1)", []).map_err(store_error);
+    assert_eq!(writer.write(Commit::Shared, insert).await, Ok(1));
+    assert_eq!(log.durable(log.newest()).await, Ok(()));
+    let unknown = writer.write(Commit::Shared, insert).await;
+    assert!(matches!(unknown, Err(StoreError::CommitUnknown(_))), "{unknown:?}");
+    for commit in [Commit::Alone, Commit::Shared] {
+        let refused = writer.write(commit, insert).await;
+        let says = |text: &String| text.contains("for the test") && text.contains("start again");
+        assert!(matches!(&refused, Err(StoreError::Unavailable(text)) if says(text)), "{refused:?}");
+    }
+    assert!(log.durable(log.newest()).await.is_err(), "a reader sees what may be gone");
 }

@@ -147,7 +147,7 @@ pub async fn a_closed_store_finishes_what_it_accepted_and_takes_no_more(bench: &
     let ask = bench.ask("ada").line(sku, 1);
     let (store, order) =
         (bench.store.clone(), Arc::new(vec![bench.prepared(&ask, CartSnapshot::NOT_NEEDED)]));
-    let accepted = accept(async move { store.place(shop(1), order, Locking::Exclusive).await }).await;
+    let accepted = accept(async move { store.place(shop(1), order, Locking::Exclusive, &NextBatch::default()).await }).await;
     let accepted = tokio::spawn(accepted);
     bench.store.close().await;
     let replies = accepted.await.expect("no panic").expect("it was accepted before");
@@ -156,7 +156,7 @@ pub async fn a_closed_store_finishes_what_it_accepted_and_takes_no_more(bench: &
     assert!(bench.store.ping().await.is_err_and(unavailable), "ping");
     assert!(bench.store.sku(shop(1), sku).await.is_err_and(unavailable), "a read");
     let another = Arc::new(vec![bench.prepared(&bench.ask("ada").line(sku, 1), CartSnapshot::NOT_NEEDED)]);
-    let refused = bench.store.place(shop(1), another, Locking::Shared).await;
+    let refused = bench.store.place(shop(1), another, Locking::Shared, &NextBatch::default()).await;
     assert!(refused.is_err_and(unavailable), "a write");
     bench.store.close().await;
 }

@@ -289,6 +289,7 @@ not_simulated! {
             shop: ShopId,
             orders: Arc<Vec<PlaceOrder>>,
             locking: Locking,
+            _next: &NextBatch,
         ) -> Result<Vec<Reply>, StoreError> {
             let result = self.try_to_place(shop, orders, locking).await;
             if self.world().has(Bug::CallNeverEnds) && matches!(result, Err(End::Failed(_))) {

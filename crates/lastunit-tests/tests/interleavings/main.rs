@@ -31,7 +31,7 @@ mod source {
     pub use lastunit::{Source, SystemSource};
 }
 mod store {
-    pub use lastunit::{Locking, Store, StoreError};
+    pub use lastunit::{Locking, NextBatch, NextMayCome, Store, StoreError};
 }
 
 use std::{
@@ -131,6 +131,7 @@ fn every_call_is_answered_once_and_rightly() {
         "several in one batch",
         "told of a fault",
         "too few replies",
+        "two batches at once",
         "turned away by a drain",
         "unavailable",
         "unknown and committed",
@@ -152,7 +153,16 @@ fn who_waited_too_long_is_turned_away_and_never_placed() {
 
 #[test]
 fn sqlites_writer_answers_every_write_once_and_rightly() {
-    let reached = ["failed", "hung up, and written", "panic", "refused", "several in one commit"];
+    let reached = [
+        "failed",
+        "flushed once for several commits",
+        "hung up, and written",
+        "panic",
+        "read while a flush was under way",
+        "refused",
+        "several in one commit",
+        "unknown after a failed flush",
+    ];
     explore(sqlite::any, &reached);
 }
 
@@ -196,6 +206,7 @@ fn every_bug_is_found() {
     let of_sqlite: [(Bug, &[&str]); _] = [
         (Bug::LastBatchLost, &["accepted, and refused", "lost the write of who hung up"]),
         (Bug::AnswerForgotten, &[HANGS]),
+        (Bug::FlushForgotten, &["not durable"]),
     ];
     let naive: (_, &[&str]) = (("engine", None, found(None, sale::naive)), &[STOCK]);
     let of_engine = of_engine.map(|(bug, says)| (("engine", Some(bug), found(Some(bug), sale::any)), says));

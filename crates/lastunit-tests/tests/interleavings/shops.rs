@@ -59,9 +59,11 @@ pub struct Shops {
     /// Held from reading to writing, by the strategies that lock.
     lock: Semaphore,
     gathers: bool,
-    /// Whether there may be only one transaction at a time, for the strategies with a worker.
+    /// Whether there may be only one transaction at a time, but for one that is let come; so it is with a worker.
     one_at_a_time: bool,
     under_way: AtomicUsize,
+    /// Whether it ever let the next batch come before it had answered.
+    has_let_come: AtomicBool,
     /// By chance, one call in so many fails.
     faults_one_in: Option<u64>,
     /// Ids of orders that came here, and of those that came with a call that failed.
@@ -86,6 +88,7 @@ impl Shops {
             gathers,
             one_at_a_time: matches!(strategy, Strategy::Queue | Strategy::Batched),
             under_way: AtomicUsize::new(0),
+            has_let_come: AtomicBool::new(false),
             faults_one_in,
             came: Mutex::default(),
             failed: Mutex::default(),
@@ -123,6 +126,7 @@ impl Shops {
         shop: ShopId,
         batch: &[PlaceOrder],
         locking: Locking,
+        next: &NextBatch,
     ) -> Result<Vec<Reply>, StoreError> {
         let ids = || batch.iter().map(|order| order.order_id);
         if self.drained.load(SeqCst) {
@@ -148,7 +152,7 @@ impl Shops {
             Some(Fault::UnknownAndCommitted | Fault::TooFewReplies) | None => {}
         }
         let locks = matches!(locking, Locking::Exclusive | Locking::Shared) && !has(Bug::NothingLocked);
-        let _lock = if locks { Some(self.lock.acquire_many(1).await.expect("never closed")) } else { None };
+        let lock = if locks { Some(self.lock.acquire_many(1).await.expect("never closed")) } else { None };
         let seen = self.read(shop, batch);
         let read = seen.skus[&sku()].stock;
         step();
@@ -156,7 +160,13 @@ impl Shops {
         step();
         let overwrites = locking == Locking::None || has(Bug::NothingLocked);
         self.write(shop, batch, &decision, overwrites.then_some(read))?;
+        drop(lock);
         step();
+        if locking == Locking::Shared && !self.gathers && crate::pick(&[true, true, false]) {
+            next.may_come();
+            self.has_let_come.store(true, SeqCst);
+            step();
+        }
         match fault {
             Some(Fault::UnknownAndCommitted) => Err(StoreError::CommitUnknown("on purpose".into())),
             Some(Fault::TooFewReplies) => Ok(decision.replies.into_iter().skip(1).collect()),
@@ -251,13 +261,18 @@ pass_on! {
             shop: ShopId,
             orders: Arc<Vec<PlaceOrder>>,
             locking: Locking,
+            next: &NextBatch,
         ) -> Result<Vec<Reply>, StoreError> {
             let others = self.under_way.fetch_add(1, SeqCst);
             let _under_way = UnderWay(&self.under_way);
-            if self.one_at_a_time && others > 0 {
-                self.wrong("the worker places two batches at once");
+            if others > 0 {
+                sight("two batches at once");
             }
-            self.transaction(shop, &orders, locking).await
+            let allowed = usize::from(self.has_let_come.load(SeqCst));
+            if self.one_at_a_time && others > allowed {
+                self.wrong("the worker places more batches at once than it may");
+            }
+            self.transaction(shop, &orders, locking, next).await
         }
 
         fn gathers(&self) -> bool {

@@ -28,6 +28,8 @@ pub enum Bug {
     KeyNotKept,
     /// The store gives its replies in another order.
     RepliesSwapped,
+    /// The disk says that it has flushed, and hasn't.
+    FlushForgotten,
 }
 
 thread_local! {
@@ -151,6 +153,10 @@ pub mod mpsc {
             stepped(self.inner().send(value)).await
         }
 
+        pub fn blocking_send(&self, value: T) -> Result<(), tokio::sync::mpsc::error::SendError<T>> {
+            shuttle::future::block_on(self.send(value))
+        }
+
         pub fn capacity(&self) -> usize {
             self.inner().capacity()
         }
@@ -261,6 +267,26 @@ pub mod watch {
         (Sender(Some(sender)), Receiver(receiver))
     }
 
+    impl<T> Sender<T> {
+        fn inner(&self) -> &tokio::sync::watch::Sender<T> {
+            step();
+            self.0.as_ref().expect("taken when it is dropped")
+        }
+
+        pub fn borrow(&self) -> tokio::sync::watch::Ref<'_, T> {
+            self.inner().borrow()
+        }
+
+        pub fn send_modify(&self, modify: impl FnOnce(&mut T)) {
+            self.inner().send_modify(modify);
+            step();
+        }
+
+        pub fn subscribe(&self) -> Receiver<T> {
+            Receiver(self.inner().subscribe())
+        }
+    }
+
     impl<T> Drop for Sender<T> {
         fn drop(&mut self) {
             step();
@@ -269,6 +295,13 @@ pub mod watch {
     }
 
     impl<T> Receiver<T> {
+        pub async fn wait_for(
+            &mut self,
+            condition: impl FnMut(&T) -> bool,
+        ) -> Result<tokio::sync::watch::Ref<'_, T>, tokio::sync::watch::error::RecvError> {
+            stepped(self.0.wait_for(condition)).await
+        }
+
         pub async fn changed(&mut self) -> Result<(), tokio::sync::watch::error::RecvError> {
             if has(Bug::DrainDoesNotWait) {
                 return Ok(());

@@ -157,6 +157,7 @@ lastunit_tests::pass_on! {
             shop: ShopId,
             orders: Arc<Vec<PlaceOrder>>,
             locking: Locking,
+            next: &NextBatch,
         ) -> Result<Vec<Reply>, StoreError> {
             let mut orders = (*orders).clone();
             let mut at_once = Vec::new();
@@ -171,7 +172,7 @@ lastunit_tests::pass_on! {
                 .collect();
             let mut replies = match rest.is_empty() {
                 true => Vec::new(),
-                false => self.inner.place(shop, Arc::new(rest.clone()), locking).await?,
+                false => self.inner.place(shop, Arc::new(rest.clone()), locking, next).await?,
             };
             for (order, reply) in rest.iter().zip(&mut replies) {
                 self.after(shop, order, reply).await;
