@@ -29,7 +29,11 @@ impl Place {
     pub async fn describe(&self) -> Result<String> {
         Ok(match self {
             Self::Folder(folder) => {
-                format!("SQLite {}, WAL, synchronous=FULL, in {}", rusqlite::version(), folder.display())
+                format!(
+                    "SQLite {}, WAL, flushed before every answer, in {}",
+                    rusqlite::version(),
+                    folder.display()
+                )
             }
             Self::Server(StoreUrl::Postgres(url, _)) => {
                 let client = postgres(url).await?;

@@ -218,7 +218,8 @@ async fn assert_witnessed(note: Arc<Note>, store: Arc<dyn Store>) {
         let sku = bench.sku(500, 5).await;
         let place = async |buyer: &str, count| {
             let order = bench.prepared(&bench.ask(buyer).line(sku, count), CartSnapshot::NOT_NEEDED);
-            let replies = store.place(ShopId::FIRST, Arc::new(vec![order]), locking, &NextBatch::default()).await;
+            let replies =
+                store.place(ShopId::FIRST, Arc::new(vec![order]), locking, &NextBatch::default()).await;
             (replies.expect("a reply"), note.take())
         };
         let begun = Instant::now();

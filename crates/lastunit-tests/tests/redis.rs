@@ -43,7 +43,8 @@ impl Shop {
 
     /// Places an order behind the servers' backs, as one does that dies before Redis hears of it.
     async fn place_in_database(&self, order: PlaceOrder) -> Reply {
-        let replies = self.database.place(SHOP, Arc::new(vec![order]), Locking::Exclusive, &NextBatch::default()).await;
+        let replies =
+            self.database.place(SHOP, Arc::new(vec![order]), Locking::Exclusive, &NextBatch::default()).await;
         replies.expect("a reply").remove(0)
     }
 

@@ -405,6 +405,7 @@ async fn work(
         if let Some(gathering) = &mut gathering {
             gathering.gather(&mut orders, &mut batch, waiting, max_batch).await;
         }
+        at_store.fill(&mut orders, &mut batch, max_batch).await;
         // While the store hung, say: whoever waits behind many that time out one after the other is told so.
         let now = Instant::now();
         for waiting in batch.extract_if(.., |waiting| now.duration_since(waiting.since) > max_wait) {
@@ -454,7 +455,11 @@ impl AtStore {
     /// Sends a batch to the store, then tells the buyers of those that are decided.
     async fn begin(&mut self, placing: Placing) {
         self.placing.push(placing);
-        poll_fn(|context| Poll::Ready(self.poll(context))).await;
+        poll_fn(|context| {
+            self.poll(context);
+            Poll::Ready(())
+        })
+        .await;
         self.tell();
     }
 
@@ -471,6 +476,26 @@ impl AtStore {
             Poll::Pending
         })
         .await;
+    }
+
+    /// While the store still makes a batch durable, adds to the next one until it is as large: few would have little of it.
+    async fn fill(
+        &mut self,
+        orders: &mut mpsc::Receiver<Waiting>,
+        batch: &mut Vec<Waiting>,
+        max_batch: usize,
+    ) {
+        while self.placing.last().is_some_and(|placing| batch.len() < placing.buyers.len().min(max_batch)) {
+            let room = max_batch - batch.len();
+            let mut more = pin!(orders.recv_many(batch, room));
+            let received = poll_fn(|context| {
+                self.poll(context);
+                if self.placing.is_empty() { Poll::Ready(0) } else { more.as_mut().poll(context) }
+            });
+            if received.await == 0 {
+                break;
+            }
+        }
     }
 
     /// Does something else, and meanwhile tells the buyers of every batch that gets decided.
@@ -573,7 +598,9 @@ impl Answers {
     fn tell(self) {
         // A buyer who hung up has dropped the receiver; the order stands all the same.
         match self.result {
-            Ok(replies) => self.buyers.into_iter().zip(replies).for_each(|(to, reply)| drop(to.send(Ok(reply)))),
+            Ok(replies) => {
+                self.buyers.into_iter().zip(replies).for_each(|(to, reply)| drop(to.send(Ok(reply))))
+            }
             Err(error) => self.buyers.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),
         }
     }

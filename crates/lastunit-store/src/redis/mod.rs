@@ -10,8 +10,8 @@ use std::{sync::Arc, time::Instant};
 
 use lastunit::{
     Address, AddressId, Basket, CancelOutcome, Cart, CartLineSetting, CartLog, CartOrder, CartReading,
-    CartSnapshot, CheckReport, ImportSummary, Locking, MAX_LINES, NewProduct, NextBatch, Order, OrderId, Outcome,
-    PlaceOrder, Product, ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch,
+    CartSnapshot, CheckReport, ImportSummary, Locking, MAX_LINES, NewProduct, NextBatch, Order, OrderId,
+    Outcome, PlaceOrder, Product, ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch,
     StockChange, Store, StoreError, Timestamp, UserId,
 };
 use tokio::sync::Semaphore;

@@ -10,9 +10,9 @@ use std::{
 
 use lastunit::{
     Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartReading, CartSnapshot,
-    CheckReport, ImportSummary, Locking, NewProduct, NextBatch, Order, OrderId, PlaceOrder, Product, ProductId, Reply,
-    ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp,
-    UserId,
+    CheckReport, ImportSummary, Locking, NewProduct, NextBatch, Order, OrderId, PlaceOrder, Product,
+    ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError,
+    Timestamp, UserId,
 };
 use tokio::{
     sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit},

@@ -28,9 +28,9 @@ use std::{
 
 use lastunit::{
     Address, AddressId, CancelOutcome, Cart, CartLineSetting, CartLog, CartReading, CartSnapshot,
-    CheckReport, ImportSummary, Locking, NewProduct, NextBatch, Order, OrderId, PlaceOrder, Product, ProductId, Reply,
-    ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError, Timestamp,
-    UserId, Watched,
+    CheckReport, ImportSummary, Locking, NewProduct, NextBatch, Order, OrderId, PlaceOrder, Product,
+    ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch, StockChange, Store, StoreError,
+    Timestamp, UserId, Watched,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
@@ -374,7 +374,8 @@ impl Store for SqliteStore {
         _: CartReading,
     ) -> Result<CartSnapshot, StoreError> {
         let user = user.clone();
-        let seq = self.readers.glance(move |connection| place::read_cart_seq(connection, shop, &user)).await?;
+        let seq =
+            self.readers.glance(move |connection| place::read_cart_seq(connection, shop, &user)).await?;
         Ok(CartSnapshot::InStore { seq })
     }
 

@@ -175,12 +175,7 @@ fn transaction(connection: &Connection, log: &Log, jobs: Vec<Job>) -> Committed 
     Committed { commit: log.newest(), result, done }
 }
 
-fn run(
-    connection: &Connection,
-    log: &Log,
-    jobs: Vec<Job>,
-    done: &mut Vec<Done>,
-) -> Result<(), StoreError> {
+fn run(connection: &Connection, log: &Log, jobs: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
     let sql = |sql: &str| {
         let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
         statement.execute([]).map(drop).map_err(store_error)

@@ -147,7 +147,9 @@ pub async fn a_closed_store_finishes_what_it_accepted_and_takes_no_more(bench: &
     let ask = bench.ask("ada").line(sku, 1);
     let (store, order) =
         (bench.store.clone(), Arc::new(vec![bench.prepared(&ask, CartSnapshot::NOT_NEEDED)]));
-    let accepted = accept(async move { store.place(shop(1), order, Locking::Exclusive, &NextBatch::default()).await }).await;
+    let accepted =
+        accept(async move { store.place(shop(1), order, Locking::Exclusive, &NextBatch::default()).await })
+            .await;
     let accepted = tokio::spawn(accepted);
     bench.store.close().await;
     let replies = accepted.await.expect("no panic").expect("it was accepted before");

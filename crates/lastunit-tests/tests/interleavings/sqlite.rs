@@ -69,7 +69,11 @@ impl Disk {
         sync::step();
         self.under_way.fetch_sub(1, SeqCst);
         if self.flushes.fetch_add(1, SeqCst) >= self.good_for || self.has_failed.load(SeqCst) {
-            return if self.has_failed.swap(true, SeqCst) { Ok(()) } else { Err(io::Error::other("on purpose")) };
+            return if self.has_failed.swap(true, SeqCst) {
+                Ok(())
+            } else {
+                Err(io::Error::other("on purpose"))
+            };
         }
         if !has(Bug::FlushForgotten) && self.flushed.fetch_max(commits, SeqCst) + 1 < commits {
             sight("flushed once for several commits");

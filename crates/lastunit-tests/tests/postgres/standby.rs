@@ -68,7 +68,11 @@ async fn an_order_is_acknowledged_once_the_standby_has_it(what: &str) {
         assert!(matches!(again, Err(StoreError::CommitUnknown(_))), "{again:?}");
     }
     require_standby(&server, false).await;
-    let replies = bench.store.place(ShopId::FIRST, order.clone(), Locking::Shared, &NextBatch::default()).await.expect("an answer");
+    let replies = bench
+        .store
+        .place(ShopId::FIRST, order.clone(), Locking::Shared, &NextBatch::default())
+        .await
+        .expect("an answer");
     assert!(replies[0].replayed);
     assert_eq!(placed(&replies[0]).id, order[0].order_id);
     bench.buy(&bench.ask("bob").line(sku, 1)).await;

@@ -173,7 +173,7 @@ async fn describe(servers: &Servers) -> Result<String> {
     let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await?;
     let redis = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("?");
     Ok(format!(
-        "PostgreSQL {}, fsync={}, synchronous_commit={}; Redis {redis}; SQLite with WAL and synchronous=FULL",
+        "PostgreSQL {}, fsync={}, synchronous_commit={}; Redis {redis}; SQLite with WAL, flushed before every answer",
         show("server_version").await?,
         show("fsync").await?,
         show("synchronous_commit").await?,
