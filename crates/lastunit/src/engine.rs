@@ -513,7 +513,7 @@ impl AtStore {
     }
 
     /// Waits for all of them, and tells their buyers.
-    async fn end(&mut self) {
+    async fn end(mut self) {
         poll_fn(|context| {
             self.poll(context);
             self.tell();

@@ -21,7 +21,6 @@ pub(super) struct Log {
     durable: watch::Sender<Durable>,
 }
 
-#[derive(Clone)]
 struct Durable {
     /// All commits up to this one are.
     commit: u64,

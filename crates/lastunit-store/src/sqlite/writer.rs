@@ -152,8 +152,8 @@ fn flush(log: &Log, mut to_flush: mpsc::Receiver<Committed>) {
         while let Ok(another) = to_flush.try_recv() {
             committed.push(another);
         }
-        let newest = committed.iter().map(|committed| committed.commit).max().expect("one at least");
-        let durable = log.make_durable(newest);
+        let newest = committed.last().expect("one at least");
+        let durable = log.make_durable(newest.commit);
         committed.into_iter().for_each(|committed| answer(durable.clone(), committed));
     }
 }
