@@ -62,7 +62,7 @@ pub struct Shops {
     /// Whether there may be only one transaction at a time, but for one that is let come; so it is with a worker.
     one_at_a_time: bool,
     under_way: AtomicUsize,
-    /// Whether it ever let the next batch come before it had answered.
+    /// Whether the newest call let the next batch come before it had answered; with faults, whether any did.
     has_let_come: AtomicBool,
     /// By chance, one call in so many fails.
     faults_one_in: Option<u64>,
@@ -163,8 +163,8 @@ impl Shops {
         drop(lock);
         step();
         if locking == Locking::Shared && !self.gathers && crate::pick(&[true, true, false]) {
-            next.may_come();
             self.has_let_come.store(true, SeqCst);
+            next.may_come();
             step();
         }
         match fault {
@@ -268,7 +268,12 @@ pass_on! {
             if others > 0 {
                 sight("two batches at once");
             }
-            let allowed = usize::from(self.has_let_come.load(SeqCst));
+            // What is tried again after a fault comes beside the batch that its first try has let come.
+            let has_let_come = match self.faults_one_in {
+                Some(_) => self.has_let_come.load(SeqCst),
+                None => self.has_let_come.swap(false, SeqCst),
+            };
+            let allowed = usize::from(has_let_come);
             if self.one_at_a_time && others > allowed {
                 self.wrong("the worker places more batches at once than it may");
             }
