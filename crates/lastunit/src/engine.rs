@@ -380,9 +380,9 @@ impl Engine {
 ///
 /// A batch's buyers are told only when the next batch is on its way to the store, if one is waiting: telling them
 /// takes time, in which the store would have nothing to do. A store that can begin on a batch before the last one is
-/// durable says so ([`NextBatch`]). So the buyers take turns. Where a transaction costs much however few orders are in it
-/// ([`Store::gathers`]), one batch of all of them is better, unless they are many: they are told first, and given a moment to
-/// come back.
+/// durable says so ([`NextBatch`]). So the buyers take turns, and a batch leaves the next one its share of them. Where a
+/// transaction costs much however few orders are in it ([`Store::gathers`]), one batch of all of them is better, unless they
+/// are many: they are told first, and given a moment to come back.
 async fn work(
     placer: Arc<Placer>,
     mut orders: mpsc::Receiver<Waiting>,
@@ -399,13 +399,14 @@ async fn work(
         if waiting < enough {
             at_store.tell();
         }
-        if at_store.beside(orders.recv_many(&mut batch, max_batch)).await == 0 {
+        let most = if gathering.is_some() { max_batch } else { at_store.share(waiting).min(max_batch) };
+        if at_store.beside(orders.recv_many(&mut batch, most)).await == 0 {
             break;
         }
         if let Some(gathering) = &mut gathering {
             gathering.gather(&mut orders, &mut batch, waiting, max_batch).await;
         }
-        at_store.fill(&mut orders, &mut batch, max_batch).await;
+        at_store.fill(&mut orders, &mut batch).await;
         // While the store hung, say: whoever waits behind many that time out one after the other is told so.
         let now = Instant::now();
         for waiting in batch.extract_if(.., |waiting| now.duration_since(waiting.since) > max_wait) {
@@ -451,6 +452,10 @@ struct Placing {
 impl AtStore {
     /// One that the store works on, and one that it makes durable.
     const MAX: usize = 2;
+    /// So many orders are worth a transaction while another is made durable.
+    const FEW: usize = 8;
+    /// So many share what a transaction costs by itself well enough.
+    const MANY: usize = 16;
 
     /// Sends a batch to the store, then tells the buyers of those that are decided.
     async fn begin(&mut self, placing: Placing) {
@@ -478,16 +483,22 @@ impl AtStore {
         .await;
     }
 
-    /// While the store still makes a batch durable, adds to the next one until it is as large: few would have little of it.
-    async fn fill(
-        &mut self,
-        orders: &mut mpsc::Receiver<Waiting>,
-        batch: &mut Vec<Waiting>,
-        max_batch: usize,
-    ) {
-        while self.placing.last().is_some_and(|placing| batch.len() < placing.buyers.len().min(max_batch)) {
-            let room = max_batch - batch.len();
-            let mut more = pin!(orders.recv_many(batch, room));
+    /// The most orders of a batch: half of those there are. If all of them were in one, the store would have nothing to do
+    /// while their buyers are told and come back, and they nothing while it works.
+    fn share(&self, waiting: usize) -> usize {
+        let at_store: usize = self.placing.iter().map(|placing| placing.buyers.len()).sum();
+        (waiting + at_store).div_ceil(2).max(Self::MANY)
+    }
+
+    /// While the store still makes a batch durable, adds to the next one until it isn't few that would have a transaction to
+    /// themselves.
+    async fn fill(&mut self, orders: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+        while let Some(placing) = self.placing.last() {
+            let enough = placing.buyers.len().min(Self::FEW);
+            if batch.len() >= enough {
+                break;
+            }
+            let mut more = pin!(orders.recv_many(batch, enough - batch.len()));
             let received = poll_fn(|context| {
                 self.poll(context);
                 if self.placing.is_empty() { Poll::Ready(0) } else { more.as_mut().poll(context) }

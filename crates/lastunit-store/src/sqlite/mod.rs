@@ -1,9 +1,10 @@
-//! SQLite: a shop in one file. WAL, as durable as with synchronous=FULL ([`log`]), one writer, readers apart.
+//! SQLite: a shop in one file. WAL, as durable as with synchronous=FULL ([`gathered`], [`log`]), one writer, readers apart.
 
 mod buyers;
 mod catalogue;
 mod checkpointer;
 mod columns;
+mod gathered;
 mod invariants;
 mod log;
 mod orders;
@@ -98,7 +99,11 @@ impl SqliteStore {
             StoreError::Unusable(format!("{} can't be opened as a SQLite database: {error}", path.display()))
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
+        let mut connection = match gathered::vfs() {
+            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
+            None => Connection::open_with_flags(path, flags),
+        }
+        .map_err(unusable)?;
         prepare(&connection).map_err(unusable)?;
         schema::refuse_foreign(&connection, path)?;
         connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB).map_err(unusable)?;
@@ -118,8 +123,6 @@ impl SqliteStore {
         // A process before this one may have been killed between a commit and its flush.
         file.sync_data().map_err(unavailable)?;
         let log = Arc::new(Log::new(move || file.sync_data()));
-        // From here on the log flushes what was committed. Alone, NORMAL would lose acknowledged orders with the power.
-        connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(unusable)?;
         let readers = Readers::open(path, log.clone())?;
         let checkpointer = checkpointer::start(path, &mut connection)?;
         let (writer, threads) = Writer::start(connection, log).map_err(unavailable)?;
