@@ -144,8 +144,7 @@ async fn read(
         Param::Texts(batch.iter().map(|order| order.request.operation.as_str()).collect()),
         Param::Texts(batch.iter().map(|order| order.request.key.as_str()).collect()),
     ];
-    calls.push(Call::rows(sql::KEYS, shop, keys));
-    calls.push(Call::rows(sql::SETTINGS, shop, []));
+    calls.push(Call::rows(sql::SETTINGS_AND_KEYS, shop, keys));
     if !wanted.addresses.is_empty() {
         let users = wanted.addresses.iter().map(|(at, _)| batch[*at].request.user.as_str()).collect();
         let ids = wanted.addresses.iter().map(|(_, id)| *id).collect();
@@ -159,16 +158,18 @@ async fn read(
     }
     let skus = next()?.iter().map(sku).collect::<Result<_, _>>()?;
     let keys = next()?;
-    let settings = next()?.first().map(shop_settings).transpose()?.ok_or(StoreError::NoSuchShop)?;
+    let settings = keys.first().map(shop_settings).transpose()?.ok_or(StoreError::NoSuchShop)?;
     let mut orders = vec![OrderSeen::default(); batch.len()];
     if !wanted.addresses.is_empty() {
         for row in &next()? {
-            let at = wanted.addresses[place_of(row)?].0;
+            let at = wanted.addresses[number::<usize>(row, 0)? - 1].0;
             orders[at].address = Some(address(row)?);
         }
     }
     for row in &keys {
-        let at = place_of(row)?;
+        // SQL counts from 1, and names none where no key is known.
+        let Some(at) = get::<Option<i64>>(row, 3)? else { continue };
+        let at = at as usize - 1;
         orders[at].kept = Some(kept(session, &batch[at], row).await?);
     }
     Ok(Seen { settings, skus, carts, orders })
@@ -180,11 +181,6 @@ fn users_of<'a>(carts: &BTreeSet<&'a str>) -> Param<'a> {
 
 fn lost_answer() -> StoreError {
     StoreError::Internal("a statement without an answer".into())
-}
-
-/// Which of those that were asked for a row belongs to; SQL counts from 1.
-fn place_of(row: &Row) -> Result<usize, StoreError> {
-    number::<usize>(row, 0).map(|at| at - 1)
 }
 
 /// A number that fits into a smaller or unsigned one.
@@ -240,10 +236,10 @@ fn address(row: &Row) -> Result<Address, StoreError> {
 /// What is kept under the key of an order of the batch. Replays are rare: each reads its order by itself.
 async fn kept(session: &mut PostgresSession, order: &PlaceOrder, row: &Row) -> Result<Kept, StoreError> {
     let bad = |why: String| bad_row("idempotency_key", why);
-    let fingerprint: &[u8] = get(row, 1)?;
+    let fingerprint: &[u8] = get(row, 4)?;
     let fingerprint =
         fingerprint.try_into().map_err(|_| bad("the fingerprint isn't 32 bytes long".into()))?;
-    let outcome = match get::<Option<Uuid>>(row, 2)? {
+    let outcome = match get::<Option<Uuid>>(row, 5)? {
         Some(id) => {
             let request = &order.request;
             let order = read_order(session, request.shop, &request.user, OrderId(id)).await?;
@@ -254,7 +250,7 @@ async fn kept(session: &mut PostgresSession, order: &PlaceOrder, row: &Row) -> R
             Outcome::Placed(order.into())
         }
         None => {
-            let refusal = get::<Option<&str>>(row, 3)?.unwrap_or_default();
+            let refusal = get::<Option<&str>>(row, 6)?.unwrap_or_default();
             Outcome::Refused(serde_json::from_str(refusal).map_err(|error| bad(error.to_string()))?)
         }
     };

@@ -6,8 +6,6 @@
 //! What is looked up for each of many rows has only one sensible plan in every text here, whatever the planner believes
 //! of the tables' sizes: LATERAL with a LIMIT is one look into the index a row; `= ANY` bounds what is joined.
 
-pub(super) const SETTINGS: &str = "SELECT currency, freight, free_from FROM shop WHERE shop_id = $1";
-
 pub(super) const CARTS: &str = "
     SELECT head.user_id, head.seq FROM UNNEST($2::text[]) AS asked (user_id)
     CROSS JOIN LATERAL (
@@ -34,14 +32,18 @@ pub(super) const LOCK_SKUS: &str = "
     SELECT id, product_id, code, name, price, stock, sales, on_sale FROM sku
     WHERE shop_id = $1 AND id = ANY($2) ORDER BY id FOR NO KEY UPDATE";
 
-/// `at` counts the keys that are asked for, from 1.
-pub(super) const KEYS: &str = r#"
-    SELECT asked.at, kept.fingerprint, kept.order_id, kept.refusal
-    FROM UNNEST($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS asked (user_id, operation, "key", at)
-    CROSS JOIN LATERAL (
-        SELECT fingerprint, order_id, refusal FROM idempotency_key k
-        WHERE k.shop_id = $1 AND k.user_id = asked.user_id AND k.operation = asked.operation
-          AND k."key" = asked."key" LIMIT 1) AS kept"#;
+/// The shop's settings, with each key that is known: `at` counts those that are asked for, from 1. One row without a key where
+/// none is.
+pub(super) const SETTINGS_AND_KEYS: &str = r#"
+    SELECT shop.currency, shop.freight, shop.free_from, known.at, known.fingerprint, known.order_id, known.refusal
+    FROM shop LEFT JOIN (
+        SELECT asked.at, kept.fingerprint, kept.order_id, kept.refusal
+        FROM UNNEST($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS asked (user_id, operation, "key", at)
+        CROSS JOIN LATERAL (
+            SELECT fingerprint, order_id, refusal FROM idempotency_key k
+            WHERE k.shop_id = $1 AND k.user_id = asked.user_id AND k.operation = asked.operation
+              AND k."key" = asked."key" LIMIT 1) AS kept) AS known ON TRUE
+    WHERE shop.shop_id = $1"#;
 /// `at` counts the addresses that are asked for, from 1.
 pub(super) const ADDRESSES: &str = "
     SELECT asked.at, saved.address
@@ -69,79 +71,82 @@ pub(super) const REDUCE_CART_LINES: &str = "
       AND cart_line.user_id = ordered.user_id AND cart_line.sku_id = ordered.sku_id
       AND cart_line.count > ordered.units";
 
-/// For rows that are locked already: it may find them in any order.
-pub(super) const TAKE_STOCK: &str = "
-    UPDATE sku SET stock = sku.stock - sold.units, sales = sku.sales + sold.units
-    FROM UNNEST($2::bigint[], $3::bigint[], $4::bigint[]) AS sold (id, units, price)
-    WHERE sku.shop_id = $1 AND sku.id = ANY($2) AND sku.id = sold.id
-      AND sku.stock >= sold.units AND sku.price = sold.price AND sku.on_sale";
 pub(super) const TAKE_STOCK_OF_ONE: &str = "
     UPDATE sku SET stock = stock - $3, sales = sales + $3
     WHERE shop_id = $1 AND id = $2 AND stock >= $3 AND price = $4 AND on_sale";
 pub(super) const OVERWRITE_STOCK: &str =
     "UPDATE sku SET stock = $3, sales = $4 WHERE shop_id = $1 AND id = $2";
 
-pub(super) const LOCK_PRODUCTS: &str =
-    "SELECT id FROM product WHERE shop_id = $1 AND id = ANY($2) ORDER BY id FOR NO KEY UPDATE";
-pub(super) const SELL_PRODUCTS: &str = "
-    UPDATE product SET sales = product.sales + sold.units
-    FROM UNNEST($2::bigint[], $3::bigint[]) AS sold (id, units)
-    WHERE product.shop_id = $1 AND product.id = ANY($2) AND product.id = sold.id";
-
 pub(super) const INSERT_KEYS: &str = r#"
     INSERT INTO idempotency_key (shop_id, user_id, operation, "key", fingerprint, order_id, refusal, created_at)
-    SELECT $1::bigint, decided.* FROM UNNEST(
-        $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[], $7::text[], $8::bigint[]) AS decided"#;
-/// The keys and all that is only inserted for orders, in one statement: the server answers each with a message of its own,
-/// and wakes this process for it. The rows that it counts are the orders' events.
-pub(super) const INSERT_ORDERS: &str = r#"
-    WITH decided AS (
+    SELECT $1::bigint, UNNEST($2::text[]), UNNEST($3::text[]), UNNEST($4::text[]), UNNEST($5::bytea[]),
+           UNNEST($6::uuid[]), UNNEST($7::text[]), UNNEST($8::bigint[])"#;
+/// All that is written for orders whose SKUs are locked, in one statement: the server answers each with a message of its own,
+/// and wakes this process for it. It counts the carts, SKUs and products that it found, and does so in this order, which is
+/// that of locks; what is only inserted comes after them.
+pub(super) const PLACE: &str = r#"
+    WITH carts AS (
+        INSERT INTO cart_head (shop_id, user_id, seq)
+        SELECT $1::bigint, ordered.user_id, ordered.seen + 1
+        FROM (SELECT UNNEST($2::text[]), UNNEST($3::bigint[])) AS ordered (user_id, seen)
+        ON CONFLICT (shop_id, user_id) DO UPDATE SET seq = excluded.seq WHERE cart_head.seq = excluded.seq - 1
+        RETURNING 1
+    ), skus AS (
+        UPDATE sku SET stock = sku.stock - sold.units, sales = sku.sales + sold.units
+        FROM (SELECT UNNEST($4::bigint[]), UNNEST($5::bigint[]), UNNEST($6::bigint[])) AS sold (id, units, price)
+        WHERE sku.shop_id = $1 AND sku.id = ANY($4) AND sku.id = sold.id
+          AND sku.stock >= sold.units AND sku.price = sold.price AND sku.on_sale
+        RETURNING 1
+    ), locked AS (
+        SELECT id FROM product WHERE shop_id = $1 AND id = ANY($7) ORDER BY id FOR NO KEY UPDATE
+    ), products AS (
+        UPDATE product SET sales = product.sales + sold.units
+        FROM locked, (SELECT UNNEST($7::bigint[]), UNNEST($8::bigint[])) AS sold (id, units)
+        WHERE product.shop_id = $1 AND product.id = ANY($7) AND product.id = locked.id AND product.id = sold.id
+        RETURNING 1
+    ), decided AS (
         INSERT INTO idempotency_key (shop_id, user_id, operation, "key", fingerprint, order_id, refusal, created_at)
-        SELECT $1::bigint, decided.* FROM UNNEST(
-            $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[], $7::text[], $8::bigint[]) AS decided
+        SELECT $1::bigint, UNNEST($9::text[]), UNNEST($10::text[]), UNNEST($11::text[]), UNNEST($12::bytea[]),
+               UNNEST($13::uuid[]), UNNEST($14::text[]), UNNEST($15::bigint[])
     ), placed AS (
         INSERT INTO orders (shop_id, id, user_id, status, pay_method, total_count, goods_amount, freight, total_amount,
                             currency, address, created_at)
-        SELECT $1::bigint, placed.* FROM UNNEST(
-            $9::uuid[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[],
-            $16::bigint[], $17::text[], $18::text[], $19::bigint[]) AS placed
+        SELECT $1::bigint, UNNEST($16::uuid[]), UNNEST($17::text[]), UNNEST($18::text[]), UNNEST($19::text[]),
+               UNNEST($20::bigint[]), UNNEST($21::bigint[]), UNNEST($22::bigint[]), UNNEST($23::bigint[]),
+               UNNEST($24::text[]), UNNEST($25::text[]), UNNEST($26::bigint[])
     ), of_carts AS (
         INSERT INTO cart_order (shop_id, user_id, seq, order_id)
-        SELECT $1::bigint, placed.* FROM UNNEST($20::text[], $21::bigint[], $22::uuid[]) AS placed
+        SELECT $1::bigint, UNNEST($27::text[]), UNNEST($28::bigint[]), UNNEST($29::uuid[])
     ), lines AS (
         INSERT INTO order_line (shop_id, order_id, sku_id, code, name, count, unit_price, amount)
-        SELECT $1::bigint, line.* FROM UNNEST(
-            $23::uuid[], $24::bigint[], $25::text[], $26::text[], $27::bigint[], $28::bigint[], $29::bigint[]) AS line
+        SELECT $1::bigint, UNNEST($30::uuid[]), UNNEST($31::bigint[]), UNNEST($32::text[]), UNNEST($33::text[]),
+               UNNEST($34::bigint[]), UNNEST($35::bigint[]), UNNEST($36::bigint[])
     ), movements AS (
         INSERT INTO stock_movement (shop_id, source_id, sku_id, kind, delta, reason, created_at)
-        SELECT $1::bigint, order_id, sku_id, 'sold', -units, '', created_at
-        FROM UNNEST($23::uuid[], $24::bigint[], $27::bigint[], $30::bigint[])
-            AS sold (order_id, sku_id, units, created_at)
+        SELECT $1::bigint, UNNEST($30::uuid[]), UNNEST($31::bigint[]), 'sold', -UNNEST($34::bigint[]), '',
+               UNNEST($37::bigint[])
+    ), events AS (
+        INSERT INTO outbox_event (shop_id, subject_id, kind, created_at)
+        SELECT $1::bigint, UNNEST($16::uuid[]), 'order.placed', UNNEST($26::bigint[])
     )
-    INSERT INTO outbox_event (shop_id, subject_id, kind, created_at)
-    SELECT $1::bigint, order_id, 'order.placed', created_at
-    FROM UNNEST($9::uuid[], $19::bigint[]) AS placed (order_id, created_at)"#;
+    SELECT (SELECT COUNT(*) FROM carts), (SELECT COUNT(*) FROM skus), (SELECT COUNT(*) FROM products)"#;
 
 /// All of the above: a connection prepares them before its first order, so that they can be sent without a pause.
 pub(super) const ALL: &[&str] = &[
-    SETTINGS,
     CARTS,
     LOCK_CARTS,
     CART_LINES,
     SKUS,
     LOCK_SKUS,
-    KEYS,
+    SETTINGS_AND_KEYS,
     ADDRESSES,
     COUNT_CART_ORDERS,
     EMPTY_CART_LINES,
     REDUCE_CART_LINES,
-    TAKE_STOCK,
     TAKE_STOCK_OF_ONE,
     OVERWRITE_STOCK,
-    LOCK_PRODUCTS,
-    SELL_PRODUCTS,
     INSERT_KEYS,
-    INSERT_ORDERS,
+    PLACE,
 ];
 
 #[cfg(test)]

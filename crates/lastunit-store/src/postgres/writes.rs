@@ -8,7 +8,7 @@ use lastunit::{
 };
 
 use super::{
-    bind::Param,
+    bind::{Param, get},
     calls::{self, Call},
     session::{Answer, PostgresSession},
     statements as sql,
@@ -47,12 +47,14 @@ pub(super) async fn write(
     if placed.is_empty() {
         writes.push(sql::INSERT_KEYS, decided.len(), keys);
     } else {
-        writes.carts(decision);
+        // SKUs that aren't locked yet are written one by one, after the carts.
+        let locked = matches!(stock, StockWrite::Locked);
+        if !locked {
+            writes.count_orders(decision);
+        }
+        writes.take_lines(decision);
         writes.stock(decision, stock);
-        writes.products(decision);
-        let params =
-            keys.into_iter().chain(orders(&placed)).chain(cart_orders(decision)).chain(lines(&placed));
-        writes.push(sql::INSERT_ORDERS, placed.len(), params);
+        writes.place(decision, locked, keys, &placed);
     }
     writes.send(session).await?;
     Ok(true)
@@ -100,38 +102,51 @@ struct Writes<'a> {
     expected: Vec<Expected>,
 }
 
-/// So many statements, one after the other, have to find so many rows.
-struct Expected {
-    calls: usize,
-    rows: usize,
+/// What statements, one after the other, have to find.
+enum Expected {
+    /// So many of them, so many rows.
+    Rows { calls: usize, rows: usize },
+    /// One, that counts by itself, these.
+    Counts([usize; 3]),
 }
 
 impl<'a> Writes<'a> {
     /// A statement that has to find so many rows.
     fn push(&mut self, sql: &'static str, rows: usize, params: impl IntoIterator<Item = Param<'a>>) {
         self.calls.push(Call::count(sql, self.shop, params));
-        self.expected.push(Expected { calls: 1, rows });
+        self.expected.push(Expected::Rows { calls: 1, rows });
     }
 
     async fn send(self, session: &mut PostgresSession) -> Result<(), StoreError> {
-        let answers = calls::send(session, &self.calls).await?;
-        let mut found = answers.iter().map(Answer::count);
-        for Expected { calls, rows } in self.expected {
-            if found.by_ref().take(calls).sum::<u64>() != rows as u64 {
+        let mut answers = calls::send(session, &self.calls).await?.into_iter();
+        for expected in self.expected {
+            let found = match expected {
+                Expected::Rows { calls, rows } => {
+                    answers.by_ref().take(calls).map(|answer| answer.count()).sum::<u64>() == rows as u64
+                }
+                Expected::Counts(counts) => {
+                    let rows = answers.next().map(Answer::rows).unwrap_or_default();
+                    let row = rows.first().ok_or_else(|| StoreError::Internal("nothing was counted".into()))?;
+                    let found = (0..counts.len()).map(|at| get::<i64>(row, at)).collect::<Result<Vec<_>, _>>()?;
+                    found.iter().zip(counts).all(|(found, expected)| *found == expected as i64)
+                }
+            };
+            if !found {
                 return Err(StoreError::Conflict);
             }
         }
         Ok(())
     }
 
-    /// A cart counts its order; lines that the store keeps leave it.
-    fn carts(&mut self, decision: &'a Decision) {
-        if decision.carts.is_empty() {
-            return;
+    /// Carts count their orders.
+    fn count_orders(&mut self, decision: &'a Decision) {
+        if !decision.carts.is_empty() {
+            self.push(sql::COUNT_CART_ORDERS, decision.carts.len(), carts(Some(decision)));
         }
-        let (users, seen) =
-            decision.carts.iter().map(|(user, cart)| (user.as_str(), cart.seq_seen as i64)).unzip();
-        self.push(sql::COUNT_CART_ORDERS, decision.carts.len(), [Param::Texts(users), Param::Ints(seen)]);
+    }
+
+    /// Lines that the store keeps leave their carts.
+    fn take_lines(&mut self, decision: &'a Decision) {
         let lines: Vec<(&UserId, &DemandLine)> =
             decision.carts.iter().filter(|(_, cart)| cart.in_store).flat_map(ordered).collect();
         if lines.is_empty() {
@@ -145,19 +160,14 @@ impl<'a> Writes<'a> {
         };
         self.calls.push(Call::count(sql::EMPTY_CART_LINES, self.shop, of_lines()));
         self.calls.push(Call::count(sql::REDUCE_CART_LINES, self.shop, of_lines()));
-        self.expected.push(Expected { calls: 2, rows: lines.len() });
+        self.expected.push(Expected::Rows { calls: 2, rows: lines.len() });
     }
 
     fn stock(&mut self, decision: &Decision, how: StockWrite<'_>) {
         match how {
-            StockWrite::Locked if decision.skus.len() > 1 => {
-                let ids = decision.skus.keys().map(|id| id.get()).collect();
-                let (units, prices) =
-                    decision.skus.values().map(|sold| (sold.units, sold.price.get())).unzip();
-                let params = [Param::Ints(ids), Param::Ints(units), Param::Ints(prices)];
-                self.push(sql::TAKE_STOCK, decision.skus.len(), params);
-            }
-            StockWrite::Locked | StockWrite::Guarded => {
+            // With all the rest.
+            StockWrite::Locked => {}
+            StockWrite::Guarded => {
                 for (id, sold) in &decision.skus {
                     let params = [id.get(), sold.units, sold.price.get()].map(Param::Int);
                     self.push(sql::TAKE_STOCK_OF_ONE, 1, params);
@@ -173,15 +183,53 @@ impl<'a> Writes<'a> {
         }
     }
 
-    fn products(&mut self, decision: &Decision) {
-        let ids = || Param::Ints(decision.products.keys().map(|id| id.get()).collect());
-        let units = Param::Ints(decision.products.values().copied().collect());
-        let products = decision.products.len();
-        if products > 1 {
-            self.push(sql::LOCK_PRODUCTS, products, [ids()]);
-        }
-        self.push(sql::SELL_PRODUCTS, products, [ids(), units]);
+    /// All that isn't written yet: of carts and SKUs those that were locked when they were read.
+    fn place(
+        &mut self,
+        decision: &'a Decision,
+        locked: bool,
+        keys: [Param<'a>; 7],
+        placed: &[Placed<'a>],
+    ) {
+        let locked = locked.then_some(decision);
+        self.expected.push(Expected::Counts([
+            locked.map_or(0, |locked| locked.carts.len()),
+            locked.map_or(0, |locked| locked.skus.len()),
+            decision.products.len(),
+        ]));
+        let params = carts(locked)
+            .into_iter()
+            .chain(skus(locked))
+            .chain(products(decision))
+            .chain(keys)
+            .chain(orders(placed))
+            .chain(cart_orders(decision))
+            .chain(lines(placed));
+        self.calls.push(Call::rows(sql::PLACE, self.shop, params));
     }
+}
+
+/// Carts, and how many orders they had.
+fn carts(decision: Option<&Decision>) -> [Param<'_>; 2] {
+    let carts = decision.into_iter().flat_map(|decision| &decision.carts);
+    let (users, seen) = carts.map(|(user, cart)| (user.as_str(), cart.seq_seen as i64)).unzip();
+    [Param::Texts(users), Param::Ints(seen)]
+}
+
+fn skus(decision: Option<&Decision>) -> [Param<'static>; 3] {
+    let skus = || decision.into_iter().flat_map(|decision| &decision.skus);
+    [
+        Param::Ints(skus().map(|(id, _)| id.get()).collect()),
+        Param::Ints(skus().map(|(_, sold)| sold.units).collect()),
+        Param::Ints(skus().map(|(_, sold)| sold.price.get()).collect()),
+    ]
+}
+
+fn products(decision: &Decision) -> [Param<'static>; 2] {
+    [
+        Param::Ints(decision.products.keys().map(|id| id.get()).collect()),
+        Param::Ints(decision.products.values().copied().collect()),
+    ]
 }
 
 /// Sorted, for they are locked as they are inserted: a concurrent twin meets its key here.

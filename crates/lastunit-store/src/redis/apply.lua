@@ -3,18 +3,21 @@
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then
     return 0
 end
--- A key of another type fails here, before anything is written: Redis undoes nothing.
-redis.call('SCARD', KEYS[2])
 local left = {}
 for at = 3, #ARGV, 2 do
     left[at] = (tonumber(redis.call('HGET', KEYS[1], ARGV[at])) or 0) - tonumber(ARGV[at + 1])
+end
+-- First what may fail, on a key of another type: Redis undoes nothing.
+for at = 3, #ARGV, 2 do
+    if left[at] <= 0 then
+        redis.call('SREM', KEYS[2], ARGV[at])
+    end
 end
 for at = 3, #ARGV, 2 do
     if left[at] > 0 then
         redis.call('HSET', KEYS[1], ARGV[at], string.format('%d', left[at]))
     else
         redis.call('HDEL', KEYS[1], ARGV[at])
-        redis.call('SREM', KEYS[2], ARGV[at])
     end
 end
 redis.call('SET', KEYS[3], ARGV[2])

@@ -46,11 +46,7 @@ pub trait CartService: Send + Sync + 'static {
     async fn close(&self);
 }
 
-static SNAPSHOT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(include_str!("snapshot.lua")).or_plainly(|commands, keys| {
-        commands.get(&keys.applied_seq).hgetall(&keys.lines).smembers(&keys.selected);
-    })
-});
+static SNAPSHOT: LazyLock<Script> = LazyLock::new(|| Script::of_read(include_str!("snapshot.lua")));
 static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("apply.lua")));
 static SET_LINE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("set_line.lua")));
 static REMOVE_LINES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("remove_lines.lua")));

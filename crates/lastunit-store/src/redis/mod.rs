@@ -6,7 +6,11 @@ mod connection;
 mod keys;
 mod reads;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    mem::take,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use lastunit::{
     Address, AddressId, Basket, CancelOutcome, Cart, CartLineSetting, CartLog, CartOrder, CartReading,
@@ -14,7 +18,7 @@ use lastunit::{
     Outcome, PlaceOrder, Product, ProductId, Reply, ServiceKey, ShopId, ShopSettings, Sku, SkuId, SkuPatch,
     StockChange, Store, StoreError, Timestamp, UserId,
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep};
 use uuid::Uuid;
 
 use cart::OneCart;
@@ -31,6 +35,10 @@ const ROUNDS: usize = 20;
 const ORDERS_A_ROUND: usize = 100;
 /// Batches of orders that are taken out of their carts at once. Further carts catch up when they are next read.
 const CATCHING_UP: usize = 16;
+/// How long orders wait to be taken out of their carts, unless another batch goes to the store before, and how many of them:
+/// while the database is at work, the processors have time for that, and before, they have answers to give.
+const SOON: Duration = Duration::from_millis(3);
+const MAX_BEHIND: usize = 4096;
 
 /// A [`Store`] whose carts are in Redis, under the keys of the origin: a hash `carts_<user>` of SKU id → units, and a
 /// set `selected_<user>` of the SKU ids that are ordered when the cart is; for other shops than 1 behind
@@ -57,7 +65,39 @@ pub struct RedisCarts {
     carts: Arc<dyn CartService>,
     config: RedisConfig,
     reads: Reads,
-    catching_up: Arc<Semaphore>,
+    behind: Arc<Behind>,
+}
+
+/// Orders that are still to be taken out of their carts. Nobody waits for that, and nothing is lost without it.
+struct Behind {
+    carts: Arc<dyn CartService>,
+    call_timeout: Duration,
+    orders: Mutex<Vec<(Keys, CartOrder)>>,
+    under_way: Semaphore,
+}
+
+impl Behind {
+    /// Adds those of a batch; whether somebody has to take them out, because there were none before.
+    fn add(&self, of_carts: impl Iterator<Item = (Keys, CartOrder)>) -> bool {
+        let mut orders = self.orders.lock().expect("never poisoned: nothing panics while it is held");
+        let were_none = orders.is_empty();
+        let room = MAX_BEHIND - orders.len();
+        orders.extend(of_carts.take(room));
+        were_none && !orders.is_empty()
+    }
+
+    async fn take_out(&self) {
+        let orders = take(&mut *self.orders.lock().expect("never poisoned: nothing panics while it is held"));
+        if orders.is_empty() {
+            return;
+        }
+        let Ok(_permit) = self.under_way.try_acquire() else { return };
+        for applied in self.carts.apply(&orders, Instant::now() + self.call_timeout).await {
+            if let Err(Away(why)) = applied {
+                tracing::debug!(%why, "a cart catches up when it is next read");
+            }
+        }
+    }
 }
 
 /// Why a cart can't be had.
@@ -106,7 +146,13 @@ impl RedisCarts {
     /// Keeps the carts of `store` in a service that does what Redis does; a simulation hands in its own.
     pub fn on(carts: Arc<dyn CartService>, config: RedisConfig, store: Arc<dyn Store>) -> Self {
         let reads = Reads::new(store.clone(), carts.clone());
-        Self { store, carts, config, reads, catching_up: Arc::new(Semaphore::new(CATCHING_UP)) }
+        let behind = Arc::new(Behind {
+            carts: carts.clone(),
+            call_timeout: config.call_timeout,
+            orders: Mutex::default(),
+            under_way: Semaphore::new(CATCHING_UP),
+        });
+        Self { store, carts, config, reads, behind }
     }
 
     fn one_cart(&self, shop: ShopId, user: &UserId) -> OneCart<'_> {
@@ -123,6 +169,7 @@ impl RedisCarts {
         cart: &OneCart<'_>,
         begun: bool,
     ) -> Result<(Contents, u64), Failed> {
+        self.behind.take_out().await;
         for _ in 0..ROUNDS {
             let (kept, seq) = self.reads.with_orders(shop, user, &cart.keys, cart.deadline).await?;
             let Some(applied) = kept.applied_seq() else {
@@ -217,7 +264,7 @@ impl RedisCarts {
         Err(Away(format!("a cart changed under {ROUNDS} tries to edit it")).into())
     }
 
-    /// Takes orders out of their carts in the background. Nobody waits for it, and nothing is lost without it.
+    /// Takes orders out of their carts in the background, and soon.
     fn take_out_soon(&self, shop: ShopId, orders: &[PlaceOrder], replies: &[Reply]) {
         let of_carts = orders.iter().zip(replies).filter_map(|(order, reply)| {
             let CartSnapshot::Elsewhere { seq, .. } = &order.cart else { return None };
@@ -229,20 +276,18 @@ impl RedisCarts {
             let keys = Keys::of(shop, &order.request.user, self.config.hash_tags);
             Some((keys, CartOrder { seq: seq + 1, lines }))
         });
-        let taken: Vec<(Keys, CartOrder)> = of_carts.collect();
-        if taken.is_empty() {
-            return;
+        if self.behind.add(of_carts) {
+            let behind = self.behind.clone();
+            tokio::spawn(async move {
+                sleep(SOON).await;
+                behind.take_out().await;
+            });
         }
-        let Ok(permit) = self.catching_up.clone().try_acquire_owned() else { return };
-        let (carts, deadline) = (self.carts.clone(), Instant::now() + self.config.call_timeout);
-        tokio::spawn(async move {
-            for applied in carts.apply(&taken, deadline).await {
-                if let Err(Away(why)) = applied {
-                    tracing::debug!(%why, "a cart catches up when it is next read");
-                }
-            }
-            drop(permit);
-        });
+    }
+
+    fn take_out_now(&self) {
+        let behind = self.behind.clone();
+        tokio::spawn(async move { behind.take_out().await });
     }
 }
 
@@ -313,6 +358,7 @@ pass_on! {
             locking: Locking,
             next: &NextBatch,
         ) -> Result<Vec<Reply>, StoreError> {
+            self.take_out_now();
             let replies = self.store.place(shop, orders.clone(), locking, next).await?;
             self.take_out_soon(shop, &orders, &replies);
             Ok(replies)

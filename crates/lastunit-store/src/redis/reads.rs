@@ -118,6 +118,8 @@ async fn answer_all(
     carts_a_read: usize,
 ) {
     loop {
+        // Whoever is about to ask comes along.
+        tokio::task::yield_now().await;
         let batch = {
             let mut asked = asked.lock().expect("never poisoned: nothing panics while it is held");
             // Whoever has given up isn't read for.

@@ -24,7 +24,7 @@ pub struct Load {
 }
 
 /// Orders a second that no shop here reaches: so many carts are filled.
-const MOST_LASTUNIT: u64 = 25_000;
+const MOST_LASTUNIT: u64 = 60_000;
 const MOST_DJANGO: u64 = 2_000;
 /// Vendure answers after seconds: it is measured for longer, for a buyer's answers to be more than one or two.
 const SLOW: u32 = 8;
