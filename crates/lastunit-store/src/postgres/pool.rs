@@ -136,7 +136,10 @@ impl managed::Manager for Connections {
 
 /// A pool that makes its connections as they are needed.
 pub(super) fn pool(address: Config, config: &RemoteConfig) -> Result<Pool<Connections>, StoreError> {
-    let pool = Pool::builder(Connections(address)).max_size(config.max_connections.get()).queue_mode(managed::QueueMode::Lifo).build();
+    let pool = Pool::builder(Connections(address))
+        .max_size(config.max_connections.get())
+        .queue_mode(managed::QueueMode::Lifo)
+        .build();
     pool.map_err(|error| StoreError::Internal(error.to_string()))
 }
 

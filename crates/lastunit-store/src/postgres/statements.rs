@@ -168,16 +168,16 @@ mod tests {
             }
             let inserts = upper.matches("INSERT INTO ").count();
             assert_eq!(upper.matches("SELECT $1::BIGINT,").count(), inserts, "{sql}");
-            let of_shop = match upper.split_once(" WHERE ").or(upper.split_once("\n    WHERE ")) {
-                Some((_, condition)) if !upper.contains("INSERT INTO") => {
-                    let (column, value) = condition.trim_start().split_once(" = ").expect("a comparison");
-                    column.split('.').next_back() == Some("SHOP_ID") && value.starts_with("$1")
-                }
-                _ => upper.split("INSERT INTO ").skip(1).all(|insert| {
-                    let (_, columns) = insert.split_once('(').expect("a list of columns");
-                    columns.starts_with("SHOP_ID,")
-                }),
-            };
+            // Of an upsert, the condition is on the row that its key led to.
+            let mut conditions =
+                upper.split("WHERE ").skip(1).filter(|it| !it.starts_with("CART_HEAD.SEQ = EXCLUDED"));
+            let of_shop = conditions.all(|condition| {
+                let (column, value) = condition.split_once(" = ").expect("a comparison");
+                column.split('.').next_back() == Some("SHOP_ID") && value.starts_with("$1")
+            }) && upper.split("INSERT INTO ").skip(1).all(|insert| {
+                let (_, columns) = insert.split_once('(').expect("a list of columns");
+                columns.starts_with("SHOP_ID,")
+            });
             assert!(of_shop, "{sql}");
         }
     }

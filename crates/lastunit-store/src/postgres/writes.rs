@@ -126,8 +126,10 @@ impl<'a> Writes<'a> {
                 }
                 Expected::Counts(counts) => {
                     let rows = answers.next().map(Answer::rows).unwrap_or_default();
-                    let row = rows.first().ok_or_else(|| StoreError::Internal("nothing was counted".into()))?;
-                    let found = (0..counts.len()).map(|at| get::<i64>(row, at)).collect::<Result<Vec<_>, _>>()?;
+                    let row =
+                        rows.first().ok_or_else(|| StoreError::Internal("nothing was counted".into()))?;
+                    let found =
+                        (0..counts.len()).map(|at| get::<i64>(row, at)).collect::<Result<Vec<_>, _>>()?;
                     found.iter().zip(counts).all(|(found, expected)| *found == expected as i64)
                 }
             };
@@ -184,13 +186,7 @@ impl<'a> Writes<'a> {
     }
 
     /// All that isn't written yet: of carts and SKUs those that were locked when they were read.
-    fn place(
-        &mut self,
-        decision: &'a Decision,
-        locked: bool,
-        keys: [Param<'a>; 7],
-        placed: &[Placed<'a>],
-    ) {
+    fn place(&mut self, decision: &'a Decision, locked: bool, keys: [Param<'a>; 7], placed: &[Placed<'a>]) {
         let locked = locked.then_some(decision);
         self.expected.push(Expected::Counts([
             locked.map_or(0, |locked| locked.carts.len()),

@@ -18,15 +18,17 @@ impl Keys {
     /// `shop:`, and a buyer's name always stands at the end.
     pub fn of(shop: ShopId, user: &UserId, hash_tags: bool) -> Self {
         let shop = if shop == ShopId::FIRST { String::new() } else { format!("shop:{shop}:") };
+        let escaped;
         let user = if hash_tags {
             // Escaped, since the tag ends at the first closing brace, and an empty one is none.
-            let escaped = user.as_str().replace('%', "%25").replace('{', "%7B").replace('}', "%7D");
-            format!("{{{escaped}}}")
+            let user = user.as_str().replace('%', "%25").replace('{', "%7B").replace('}', "%7D");
+            escaped = format!("{{{user}}}");
+            &escaped
         } else {
-            user.to_string()
+            user.as_str()
         };
-        let name = |kind: &str| format!("{shop}{kind}_{user}");
-        Self { lines: name("carts"), selected: name("selected"), applied_seq: name("applied_seq") }
+        let name = |kind: &str| [&shop, kind, user].concat();
+        Self { lines: name("carts_"), selected: name("selected_"), applied_seq: name("applied_seq_") }
     }
 }
 

@@ -86,8 +86,12 @@ impl Behind {
         were_none && !orders.is_empty()
     }
 
-    async fn take_out(&self) {
-        let orders = take(&mut *self.orders.lock().expect("never poisoned: nothing panics while it is held"));
+    /// All of them, for somebody who takes them out.
+    fn take(&self) -> Vec<(Keys, CartOrder)> {
+        take(&mut *self.orders.lock().expect("never poisoned: nothing panics while it is held"))
+    }
+
+    async fn take_out(&self, orders: Vec<(Keys, CartOrder)>) {
         if orders.is_empty() {
             return;
         }
@@ -169,7 +173,7 @@ impl RedisCarts {
         cart: &OneCart<'_>,
         begun: bool,
     ) -> Result<(Contents, u64), Failed> {
-        self.behind.take_out().await;
+        self.take_out_now();
         for _ in 0..ROUNDS {
             let (kept, seq) = self.reads.with_orders(shop, user, &cart.keys, cart.deadline).await?;
             let Some(applied) = kept.applied_seq() else {
@@ -280,14 +284,18 @@ impl RedisCarts {
             let behind = self.behind.clone();
             tokio::spawn(async move {
                 sleep(SOON).await;
-                behind.take_out().await;
+                behind.take_out(behind.take()).await;
             });
         }
     }
 
+    /// Takes out what waits for it.
     fn take_out_now(&self) {
-        let behind = self.behind.clone();
-        tokio::spawn(async move { behind.take_out().await });
+        let orders = self.behind.take();
+        if !orders.is_empty() {
+            let behind = self.behind.clone();
+            tokio::spawn(async move { behind.take_out(orders).await });
+        }
     }
 }
 
@@ -358,6 +366,7 @@ pass_on! {
             locking: Locking,
             next: &NextBatch,
         ) -> Result<Vec<Reply>, StoreError> {
+            // Beside the store's work.
             self.take_out_now();
             let replies = self.store.place(shop, orders.clone(), locking, next).await?;
             self.take_out_soon(shop, &orders, &replies);
@@ -410,6 +419,7 @@ pass_on! {
 
         async fn close(&self) {
             self.store.close().await;
+            self.behind.take_out(self.behind.take()).await;
             self.carts.close().await;
         }
     }
