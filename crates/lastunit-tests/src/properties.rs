@@ -95,6 +95,7 @@ pub fn properties() -> Vec<Property> {
             sell_out_is_exact,
             sell_out_leaves_what_is_too_little,
             opposite_orders_of_many_skus_are_exact,
+            orders_that_share_only_products_add_up,
             all_or_nothing,
             lines_of_one_sku_are_summed,
             selling_canceling_and_restocking_at_once_adds_up,

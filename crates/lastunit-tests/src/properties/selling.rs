@@ -81,6 +81,22 @@ pub async fn opposite_orders_of_many_skus_are_exact(bench: &Bench) {
     bench.assert_holds().await;
 }
 
+/// Orders for other SKUs of the same products meet nowhere but at the products, whose sales each of them raises.
+pub async fn orders_that_share_only_products_add_up(bench: &Bench) {
+    const EACH: usize = 30;
+    let (first, second) = (bench.skus(500, &[40; 4]).await, bench.skus(700, &[40; 4]).await);
+    let asks = (0..4 * EACH).map(|at| {
+        let lines = [(first[at % 4], 1), (second[3 - at % 4], 1)];
+        bench.ask(&format!("buyer-{at}")).lines(&lines)
+    });
+    let replies = bench.place_at_once(asks.collect()).await;
+    assert_eq!(count_placed(&replies), 4 * EACH, "there is enough for everybody");
+    for sku in first.into_iter().chain(second) {
+        bench.assert_counters(sku, 40 - EACH as i64, EACH as i64).await;
+    }
+    bench.assert_holds().await;
+}
+
 pub async fn all_or_nothing(bench: &Bench) {
     let skus = bench.skus(500, &[5, 1, 0]).await;
     let before = bench.store.products(ShopId::FIRST, None, 10).await;
