@@ -1,8 +1,8 @@
 //! The log on the disk: which commits are durable.
 //!
-//! SQLite's own synchronous=FULL flushes the log inside COMMIT, and the writer would wait for the disk. With
-//! synchronous=NORMAL a commit is only written, and it is flushed here, beside the next transaction. Nobody is told of a
-//! commit, nor sees what it wrote, before it is durable.
+//! SQLite's own synchronous=FULL flushes the log inside COMMIT, and the writer would wait for the disk. Here a commit only writes
+//! it ([`super::gathered`] leaves that flush out), and it is flushed beside the next transaction. Nobody is told of a commit, nor
+//! sees what it wrote, before it is durable.
 
 use std::{
     io,
