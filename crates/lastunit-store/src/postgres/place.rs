@@ -162,14 +162,13 @@ async fn read(
     let mut orders = vec![OrderSeen::default(); batch.len()];
     if !wanted.addresses.is_empty() {
         for row in &next()? {
-            let at = wanted.addresses[number::<usize>(row, 0)? - 1].0;
+            let at = wanted.addresses[place_of(get(row, 0)?)].0;
             orders[at].address = Some(address(row)?);
         }
     }
     for row in &keys {
-        // SQL counts from 1, and names none where no key is known.
-        let Some(at) = get::<Option<i64>>(row, 3)? else { continue };
-        let at = at as usize - 1;
+        // None where no key is known.
+        let Some(at) = get::<Option<i64>>(row, 3)?.map(place_of) else { continue };
         orders[at].kept = Some(kept(session, &batch[at], row).await?);
     }
     Ok(Seen { settings, skus, carts, orders })
@@ -181,6 +180,11 @@ fn users_of<'a>(carts: &BTreeSet<&'a str>) -> Param<'a> {
 
 fn lost_answer() -> StoreError {
     StoreError::Internal("a statement without an answer".into())
+}
+
+/// Which of those that were asked for; SQL counts from 1.
+fn place_of(at: i64) -> usize {
+    at as usize - 1
 }
 
 /// A number that fits into a smaller or unsigned one.

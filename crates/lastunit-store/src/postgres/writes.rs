@@ -98,7 +98,7 @@ impl<'a> Decided<'a> {
 struct Writes<'a> {
     shop: ShopId,
     calls: Vec<Call<'a>>,
-    /// How many rows the first so many statements have to find, taken together with those before them.
+    /// What they have to find, in their order.
     expected: Vec<Expected>,
 }
 

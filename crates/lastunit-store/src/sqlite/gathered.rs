@@ -26,12 +26,12 @@ const MOST: usize = 127 * 1024;
 
 /// Its name, by which a connection opens a database. `None` where SQLite has no VFS of its own to build on.
 pub(super) fn vfs() -> Option<&'static CStr> {
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
-    REGISTERED.get_or_init(register).then_some(NAME)
+    SYSTEM.get_or_init(register).as_ref().map(|_| NAME)
 }
 
 const NAME: &CStr = c"lastunit-gathered";
-static SYSTEM: OnceLock<Vfs> = OnceLock::new();
+/// Set once this one is registered.
+static SYSTEM: OnceLock<Option<Vfs>> = OnceLock::new();
 
 /// SQLite's own VFS.
 struct Vfs(*mut sqlite3_vfs);
@@ -39,12 +39,12 @@ struct Vfs(*mut sqlite3_vfs);
 unsafe impl Send for Vfs {}
 unsafe impl Sync for Vfs {}
 
-fn register() -> bool {
+fn register() -> Option<Vfs> {
     // SAFETY: SQLite's own VFS lives as long as the process, and so does what is registered: it is leaked.
     unsafe {
         let system = ffi::sqlite3_vfs_find(ptr::null());
         if system.is_null() {
-            return false;
+            return None;
         }
         // What isn't replaced works on the copy as on the original: it uses only `pAppData`.
         let gathered = sqlite3_vfs {
@@ -54,8 +54,8 @@ fn register() -> bool {
             xOpen: Some(open),
             ..*system
         };
-        SYSTEM.get_or_init(|| Vfs(system));
-        ffi::sqlite3_vfs_register(Box::into_raw(Box::new(gathered)), 0) == SQLITE_OK
+        let registered = ffi::sqlite3_vfs_register(Box::into_raw(Box::new(gathered)), 0);
+        (registered == SQLITE_OK).then_some(Vfs(system))
     }
 }
 
@@ -128,7 +128,7 @@ unsafe extern "C" fn open(
     flags: c_int,
     flags_out: *mut c_int,
 ) -> c_int {
-    let Some(Vfs(system)) = SYSTEM.get() else { return SQLITE_ERROR };
+    let Some(Some(Vfs(system))) = SYSTEM.get() else { return SQLITE_ERROR };
     unsafe {
         let Some(system_open) = (**system).xOpen else { return SQLITE_ERROR };
         if flags & SQLITE_OPEN_WAL == 0 {
