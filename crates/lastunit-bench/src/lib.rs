@@ -3,6 +3,7 @@
 
 pub mod chart;
 pub mod history;
+pub mod http;
 mod load;
 mod measured;
 mod open_loop;

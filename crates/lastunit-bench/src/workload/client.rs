@@ -3,29 +3,24 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Mutex, time::Duration};
 
 use anyhow::{Result, bail};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Method, Request,
-    client::conn::http1::{SendRequest, handshake},
-    header,
-};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Method, Request, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{Counts, Plan};
-use crate::history::{Answer, Call, Outcome, canary};
-
-type Sender = SendRequest<Full<Bytes>>;
+use crate::{
+    history::{Answer, Call, Outcome, canary},
+    http::Connection,
+};
 
 /// Connections to the servers, kept alive while nobody uses them.
 pub(super) struct Wire {
     pub servers: Vec<SocketAddr>,
     pub service_key: String,
     pub give_up_after: Duration,
-    idle: Mutex<HashMap<SocketAddr, Vec<Sender>>>,
+    idle: Mutex<HashMap<SocketAddr, Vec<Connection>>>,
 }
 
 /// A client: for calls one after the other, or several at once, each then over a connection of its own.
@@ -191,7 +186,7 @@ impl Wire {
 
     async fn exchange(&self, server: usize, buyer: Option<&str>, what: &Prepared) -> Result<Answer> {
         let server = self.servers[server % self.servers.len()];
-        let mut sender = self.connection(server).await?;
+        let mut connection = self.connection(server).await?;
         let mut request = Request::builder()
             .method(what.method.clone())
             .uri(&what.path)
@@ -207,10 +202,9 @@ impl Wire {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let body = Full::from(what.body.clone().unwrap_or_default());
-        let (head, body) = sender.send_request(request.body(body)?).await?.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let (head, body) = connection.call(request.body(body)?).await?.into_parts();
         if let Ok(mut idle) = self.idle.lock() {
-            idle.entry(server).or_default().push(sender);
+            idle.entry(server).or_default().push(connection);
         }
         Ok(Answer {
             status: Some(head.status.as_u16()),
@@ -220,17 +214,13 @@ impl Wire {
     }
 
     /// One that is open, or a new one.
-    async fn connection(&self, server: SocketAddr) -> Result<Sender> {
+    async fn connection(&self, server: SocketAddr) -> Result<Connection> {
         let idle = || self.idle.lock().ok()?.get_mut(&server)?.pop();
-        while let Some(mut sender) = idle() {
-            if sender.ready().await.is_ok() {
-                return Ok(sender);
+        while let Some(mut connection) = idle() {
+            if connection.is_open().await {
+                return Ok(connection);
             }
         }
-        let stream = TcpStream::connect(server).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(sender)
+        Connection::open(&server.to_string()).await
     }
 }

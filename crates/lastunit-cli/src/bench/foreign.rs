@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, StatusCode, client::conn::http1::SendRequest, header};
-use lastunit_bench::{Measured, Picks};
+use http_body_util::Full;
+use hyper::{Method, Request, StatusCode, header};
+use lastunit_bench::{Measured, Picks, http::Connection};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    http::{Call, Shop, connect},
+    http::{Call, Shop},
     load::{Load, Workload},
 };
 
@@ -20,7 +19,7 @@ pub const MOST_SKUS: usize = 1000;
 
 /// Calls of the native API, one after the other.
 struct Api {
-    sender: SendRequest<Full<Bytes>>,
+    connection: Connection,
     address: String,
     service_key: String,
 }
@@ -30,8 +29,8 @@ impl Api {
     async fn call(&mut self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value)> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         // A connection that wasn't used for a while may have been closed by the server.
-        if self.sender.ready().await.is_err() {
-            self.sender = connect(&self.address).await?;
+        if !self.connection.is_open().await {
+            self.connection = Connection::open(&self.address).await?;
         }
         let request = Request::builder()
             .method(method)
@@ -40,10 +39,9 @@ impl Api {
             .header(header::AUTHORIZATION, format!("Bearer {}", self.service_key))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body))?;
-        let answer = self.sender.send_request(request).await?;
+        let answer = self.connection.call(request).await?;
         let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        let body = serde_json::from_slice(&body)
+        let body = serde_json::from_slice(answer.body())
             .with_context(|| format!("{path} was answered {status}, but not with JSON"))?;
         Ok((status, body))
     }
@@ -104,8 +102,8 @@ impl Foreign {
     ) -> Result<Self> {
         let (lines, wanted) = (workload.lines, usize::try_from(workload.skus)?);
         let (address, service_key) = (address.to_owned(), service_key.to_owned());
-        let sender = connect(&address).await?;
-        let mut api = Api { sender, address: address.clone(), service_key: service_key.clone() };
+        let connection = Connection::open(&address).await?;
+        let mut api = Api { connection, address: address.clone(), service_key: service_key.clone() };
         let (chosen, own) = match api.is_admin().await? {
             true => (api.create(wanted, stock.unwrap_or(super::fill::PLENTY)).await?, true),
             false => {

@@ -9,12 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, StatusCode, client::conn::http1::SendRequest, header};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Method, Request, StatusCode, header};
 use lastunit::{Address, Strategy};
-use lastunit_bench::{Answer, Attempts, Measured, Picks};
-use tokio::net::TcpStream;
+use lastunit_bench::{Answer, Attempts, Measured, Picks, http::Connection};
 
 use super::{
     load::{Load, Workload},
@@ -56,20 +54,9 @@ impl Shop {
     }
 }
 
-/// A connection for calls over HTTP.
-pub async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("there is no server at {address} that can be reached"))?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
 struct Caller {
     shop: Shop,
-    sender: SendRequest<Full<Bytes>>,
+    connection: Connection,
     call: Call,
     user: String,
     authorization: String,
@@ -79,10 +66,10 @@ struct Caller {
 
 impl Caller {
     async fn connect(shop: Shop, call: Call, number: usize) -> Result<Self> {
-        let sender = connect(&shop.address).await?;
+        let connection = Connection::open(&shop.address).await?;
         let address = serde_json::to_string(&Address::example())?;
         Ok(Self {
-            sender,
+            connection,
             call,
             user: format!("buyer-{number}"),
             authorization: format!("Bearer {}", shop.service_key),
@@ -122,15 +109,16 @@ impl Caller {
 
 impl Attempts for Caller {
     async fn attempt(&mut self) -> Result<Answer> {
-        self.sender.ready().await?;
-        let answer = self.sender.send_request(self.request()?).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        match (self.call, status) {
+        let request = self.request()?;
+        let answer = self.connection.call(request).await?;
+        match (self.call, answer.status()) {
             (Call::Constant, StatusCode::OK) | (Call::Order, StatusCode::CREATED) => Ok(Answer::Placed),
             (Call::Order, StatusCode::CONFLICT) => Ok(Answer::Refused),
             (_, StatusCode::SERVICE_UNAVAILABLE) => Ok(Answer::TurnedAway),
-            _ => bail!("a call of the benchmark was answered {status}: {}", String::from_utf8_lossy(&body)),
+            (_, status) => {
+                let body = String::from_utf8_lossy(answer.body());
+                bail!("a call of the benchmark was answered {status}: {body}")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
 use hyper::StatusCode;
 use lastunit::{
     Address, Amount, Config, Currency, Demand, Engine, IdempotencyKey, NewProduct, NewSku, Outcome,
@@ -16,7 +17,6 @@ use lastunit::{
 };
 use lastunit_bench::sale::{Answer, Books, Shopper};
 use lastunit_store::{PostgresStore, RemoteConfig, SqliteStore};
-use serde_json::json;
 
 use crate::{
     carts::{self, Full},
@@ -194,12 +194,15 @@ impl Server {
             Basket::Cart => carts::fill(&self.redis, self.workload, orders, true).await?,
             Basket::Lines => Full::new(u64::MAX),
         };
+        let address = serde_json::to_string(&Address::example())?;
+        let of_cart = format!(r#"{{"address":{address},"pay_method":"cash_on_delivery"}}"#);
         let (basket, workload) = (self.basket, self.workload);
         let buyer = || HttpBuyer {
             client: Client::new(&self.url),
             carts: carts.clone(),
             basket,
             workload,
+            of_cart: of_cart.clone().into(),
             order: None,
         };
         Ok((0..buyers).map(|_| buyer()).collect())
@@ -227,6 +230,8 @@ pub struct HttpBuyer {
     carts: Full,
     basket: Basket,
     workload: Workload,
+    /// The body of an order of the cart.
+    of_cart: Bytes,
     /// That isn't decided yet: tried again, it is the same, with the same key.
     order: Option<HttpOrder>,
 }
@@ -234,18 +239,22 @@ pub struct HttpBuyer {
 struct HttpOrder {
     user: String,
     key: String,
-    body: String,
+    body: Bytes,
 }
 
 impl HttpBuyer {
     fn next(&self) -> Result<HttpOrder> {
-        let mut body = json!({ "address": Address::example(), "pay_method": "cash_on_delivery" });
-        if self.basket == Basket::Lines {
-            let line = |sku: u64| json!({ "sku_id": sku, "count": 1 });
-            body["lines"] = self.workload.pick().into_iter().map(line).collect();
-        }
+        let body = match self.basket {
+            Basket::Cart => self.of_cart.clone(),
+            Basket::Lines => {
+                let line = |sku| format!(r#"{{"sku_id":{sku},"count":1}}"#);
+                let lines: Vec<String> = self.workload.pick().into_iter().map(line).collect();
+                let of_cart = std::str::from_utf8(&self.of_cart)?;
+                format!(r#"{{"lines":[{}],{}"#, lines.join(","), of_cart.trim_start_matches('{')).into()
+            }
+        };
         let (user, key) = (self.carts.take()?.to_string(), format!("{:016x}", rand::random::<u64>()));
-        Ok(HttpOrder { user, key, body: body.to_string() })
+        Ok(HttpOrder { user, key, body })
     }
 }
 
