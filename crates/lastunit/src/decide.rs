@@ -92,7 +92,7 @@ pub struct Kept {
 ///
 /// For every reply that isn't `replayed`, the order with its lines, ledger rows, key and event
 /// ([`Outcome::Placed`]) or the key alone ([`Outcome::Refused`]) has to be written; [`Decision::is_new`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decision {
     /// In the batch's order.
     pub replies: Vec<Reply>,

@@ -42,6 +42,11 @@ impl Watched {
         Self(Some(witness))
     }
 
+    /// Whether somebody watches.
+    pub fn is_watched(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// For stores: as [`Witness::read`].
     pub fn read(&self, orders: &[PlaceOrder], seen: &Seen) -> Option<Duration> {
         self.0.as_ref().map(|witness| witness.read(orders, seen))

@@ -4,7 +4,7 @@ use lastunit::{ShopId, StoreError};
 
 use super::{
     bind::Param,
-    session::{Answer, For, PostgresSession},
+    session::{Answer, For, PostgresSession, Statement},
 };
 
 /// A statement with its parameters, of which the shop is the first.
@@ -29,6 +29,11 @@ impl<'a> Call<'a> {
         let params = std::iter::once(Param::Int(shop.get())).chain(params).collect();
         Self { sql, what, params }
     }
+
+    /// As a session takes it.
+    pub fn bound(&self) -> Statement<'_> {
+        (self.sql, self.what, self.params.iter().map(Param::typed).collect())
+    }
 }
 
 /// Sends them all at once; the answers are in their order.
@@ -36,7 +41,5 @@ pub(super) async fn send(
     session: &mut PostgresSession,
     calls: &[Call<'_>],
 ) -> Result<Vec<Answer>, StoreError> {
-    let calls =
-        calls.iter().map(|call| (call.sql, call.what, call.params.iter().map(Param::typed).collect()));
-    session.send(calls.collect()).await
+    session.send(calls.iter().map(Call::bound).collect()).await
 }

@@ -49,6 +49,8 @@ impl From<Failure> for StoreError {
             SqlState::LOCK_NOT_AVAILABLE,
             SqlState::QUERY_CANCELED,
             SqlState::UNIQUE_VIOLATION,
+            // A write that didn't find all that it has to: `statements::PLACE`.
+            SqlState::DIVISION_BY_ZERO,
         ];
         // Beside those of `is_orderly`: 28 and 53, no login, or no room for one more; 58, the server's disk.
         let unavailable = ["28", "53", "58"].iter().any(|class| code.code().starts_with(class));

@@ -127,16 +127,19 @@ impl Begins {
 }
 
 impl Postgres {
-    /// Makes the connections that one batch after the other needs, so that the first buyers don't wait for that. If it
-    /// fails, they are made when they are needed.
+    /// Makes the connections that one batch after the other needs, and has their statements planned, so that the first buyers
+    /// don't wait for that. If it fails, they are made when they are needed.
     async fn warm_up(&self) {
         let mut sessions = Vec::new();
         while sessions.len() < WARM.min(self.config.max_connections.get()) {
             let Ok(mut session) = self.session(Access::Write, &self.begins.orders).await else { return };
-            if session.prepare_for_orders().await.is_err() {
+            if place::rehearse(&mut session).await.is_err() {
                 return;
             }
             sessions.push(session);
+        }
+        for session in sessions {
+            session.roll_back().await;
         }
     }
 
@@ -177,21 +180,8 @@ impl Database for Postgres {
         locking: Locking,
     ) -> Result<Vec<Reply>, StoreError> {
         let begin = if locking == Locking::None { &self.begins.naive } else { &self.begins.orders };
-        let mut session = self.session(Access::Write, begin).await?;
-        match place::place(&mut session, shop, &orders, locking, &self.config.watched).await {
-            Ok(placed) => {
-                if placed.wrote {
-                    session.commit_written().await?;
-                } else {
-                    session.roll_back().await;
-                }
-                Ok(placed.replies)
-            }
-            Err(error) => {
-                session.roll_back().await;
-                Err(error)
-            }
-        }
+        let session = self.session(Access::Write, begin).await?;
+        place::place(session, shop, &orders, locking, &self.config.watched).await
     }
 
     fn turns_away(&self, locking: Locking) -> bool {

@@ -60,6 +60,9 @@ pub struct PostgresSession {
 /// A parameter as tokio-postgres takes it.
 pub(super) type Bound<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// A statement, what it is run for, and its parameters.
+pub(super) type Statement<'a> = (&'static str, For, Vec<Bound<'a>>);
+
 /// What a statement is run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
@@ -134,10 +137,7 @@ impl PostgresSession {
 
     /// Sends all of these at once, so that they take one round trip; the server runs them one after the other, and
     /// none after one that fails. What isn't prepared before is sent as text.
-    pub(super) async fn send(
-        &mut self,
-        calls: Vec<(&'static str, For, Vec<Bound<'_>>)>,
-    ) -> Result<Vec<Answer>, StoreError> {
+    pub(super) async fn send(&mut self, calls: Vec<Statement<'_>>) -> Result<Vec<Answer>, StoreError> {
         let begin = match self.state {
             State::Idle => Some(self.begin.clone()),
             State::Open => None,
@@ -148,12 +148,7 @@ impl PostgresSession {
         self.state = State::Open;
         let deadline = self.deadline;
         let connection: &Connection = self.connection();
-        let begin = begin.map(|sql| -> Sent<'_> {
-            Box::pin(async move {
-                connection.client.batch_execute(&sql).await?;
-                Ok(Answer::Count(0))
-            })
-        });
+        let begin = begin.map(|sql| batch(connection, sql));
         let begun = usize::from(begin.is_some());
         let sent = begin
             .into_iter()
@@ -196,13 +191,13 @@ impl PostgresSession {
         self.send_one(nothing, For::Rows, &[]).await.map(drop)
     }
 
-    /// As [`Session::commit`] of a transaction that wrote something: if nothing is said against it, the standby has
-    /// it and all that was written before.
-    pub(super) async fn commit_written(self) -> Result<(), StoreError> {
-        self.end(true).await
+    /// As [`Session::commit`] of a transaction that wrote something, or does so by this last statement, with which COMMIT is
+    /// sent: if nothing is said against it, the standby has it and all that was written before.
+    pub(super) async fn commit_written(&mut self, last: Option<&Call<'_>>) -> Result<(), StoreError> {
+        self.end(true, last).await
     }
 
-    async fn end(mut self, wrote: bool) -> Result<(), StoreError> {
+    async fn end(&mut self, wrote: bool, last: Option<&Call<'_>>) -> Result<(), StoreError> {
         match self.state {
             State::Idle => return Ok(()),
             State::Open => {}
@@ -217,9 +212,18 @@ impl PostgresSession {
         let doubts = self.terms.doubts.clone();
         let commit = self.access.writes().then(|| doubts.commit());
         let deadline = self.deadline;
-        let connection = self.connection();
+        let connection: &Connection = self.connection();
         connection.take_doubt();
-        let answer = Self::within(deadline, connection.client.batch_execute("COMMIT")).await;
+        let last = last.map(|last| {
+            let (sql, what, bound) = last.bound();
+            run(connection, sql, what, bound)
+        });
+        let both = last.into_iter().chain([batch(connection, "COMMIT".into())]).collect();
+        // If the last statement fails, COMMIT rolls back and doesn't complain.
+        let answer = Self::within(deadline, async {
+            all_in_order(both).await.into_iter().collect::<Result<Vec<_>, _>>()
+        });
+        let answer = answer.await.map(drop);
         let doubted = connection.take_doubt();
         self.state = State::Idle;
         match (answer, commit) {
@@ -283,8 +287,8 @@ impl Session for PostgresSession {
         Ok(found.into_iter().filter_map(text).collect())
     }
 
-    async fn commit(self) -> Result<(), StoreError> {
-        self.end(false).await
+    async fn commit(mut self) -> Result<(), StoreError> {
+        self.end(false, None).await
     }
 
     async fn roll_back(mut self) {
@@ -329,6 +333,14 @@ async fn undo(connection: Object<Connections>, state: State, deadline: Instant, 
 }
 
 type Sent<'a> = Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 'a>>;
+
+/// Runs SQL without parameters.
+fn batch(connection: &Connection, sql: Arc<str>) -> Sent<'_> {
+    Box::pin(async move {
+        connection.client.batch_execute(&sql).await?;
+        Ok(Answer::Count(0))
+    })
+}
 
 /// Runs a statement: the prepared one if there is one.
 fn run<'a>(connection: &'a Connection, sql: &'static str, what: For, bound: Vec<Bound<'a>>) -> Sent<'a> {

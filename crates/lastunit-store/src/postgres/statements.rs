@@ -24,33 +24,54 @@ pub(super) const CART_LINES: &str = "
         SELECT sku_id, count, selected FROM cart_line c
         WHERE c.shop_id = $1 AND c.user_id = asked.user_id OFFSET 0) AS line";
 
-pub(super) const SKUS: &str = "
-    SELECT id, product_id, code, name, price, stock, sales, on_sale FROM sku
-    WHERE shop_id = $1 AND id = ANY($2)";
-/// The weakest lock that keeps other orders out: rows that refer to the SKU may be inserted beside it.
-pub(super) const LOCK_SKUS: &str = "
-    SELECT id, product_id, code, name, price, stock, sales, on_sale FROM sku
-    WHERE shop_id = $1 AND id = ANY($2) ORDER BY id FOR NO KEY UPDATE";
-
-/// The shop's settings, with each key that is known: `at` counts those that are asked for, from 1. One row without a key where
-/// none is.
-pub(super) const SETTINGS_AND_KEYS: &str = r#"
-    SELECT shop.currency, shop.freight, shop.free_from, known.at, known.fingerprint, known.order_id, known.refusal
-    FROM shop LEFT JOIN (
-        SELECT asked.at, kept.fingerprint, kept.order_id, kept.refusal
-        FROM UNNEST($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS asked (user_id, operation, "key", at)
-        CROSS JOIN LATERAL (
-            SELECT fingerprint, order_id, refusal FROM idempotency_key k
-            WHERE k.shop_id = $1 AND k.user_id = asked.user_id AND k.operation = asked.operation
-              AND k."key" = asked."key" LIMIT 1) AS kept) AS known ON TRUE
-    WHERE shop.shop_id = $1"#;
-/// `at` counts the addresses that are asked for, from 1.
-pub(super) const ADDRESSES: &str = "
-    SELECT asked.at, saved.address
-    FROM UNNEST($2::text[], $3::uuid[]) WITH ORDINALITY AS asked (user_id, id, at)
+/// All that deciding needs beside the lines of the store's carts, in one statement: the server answers each with a message of
+/// its own, and wakes this process for it. What a row is, its first column says (see `place::Part`); each kind of row uses
+/// some of the columns.
+///
+/// The parts are run in their order, which is that of locks. Those that lock give rows as they are once they are locked;
+/// the others as they were when the statement began. So a key that a twin kept while a lock was waited for isn't seen: its
+/// INSERT will say so. The lock of SKUs is the weakest that keeps other orders out: rows that refer to one may be inserted
+/// beside it.
+macro_rules! see {
+    ($lock_cart:literal, $lock_skus:literal) => {
+        concat!(
+            r#"
+    SELECT 1::bigint AS part, head.seq AS number, NULL::bigint AS other, head.user_id AS text, NULL::text AS name,
+           NULL::bigint AS price, NULL::bigint AS stock, NULL::bigint AS sales, NULL::boolean AS on_sale,
+           NULL::bytea AS fingerprint, NULL::uuid AS order_id
+    FROM UNNEST($2::text[]) AS asked (user_id)
+    CROSS JOIN LATERAL (
+        SELECT user_id, seq FROM cart_head h
+        WHERE h.shop_id = $1 AND h.user_id = asked.user_id LIMIT 1"#,
+            $lock_cart,
+            r#") AS head
+    UNION ALL
+    SELECT 2, id, product_id, code, name, price, stock, sales, on_sale, NULL, NULL
+    FROM (
+        SELECT id, product_id, code, name, price, stock, sales, on_sale FROM sku
+        WHERE shop_id = $1 AND id = ANY($3) ORDER BY id"#,
+            $lock_skus,
+            r#") AS named
+    UNION ALL
+    SELECT 3, asked.at, NULL, kept.refusal, NULL, NULL, NULL, NULL, NULL, kept.fingerprint, kept.order_id
+    FROM UNNEST($4::text[], $5::text[], $6::text[]) WITH ORDINALITY AS asked (user_id, operation, "key", at)
+    CROSS JOIN LATERAL (
+        SELECT fingerprint, order_id, refusal FROM idempotency_key k
+        WHERE k.shop_id = $1 AND k.user_id = asked.user_id AND k.operation = asked.operation
+          AND k."key" = asked."key" LIMIT 1) AS kept
+    UNION ALL
+    SELECT 4, asked.at, NULL, saved.address, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM UNNEST($7::text[], $8::uuid[]) WITH ORDINALITY AS asked (user_id, id, at)
     CROSS JOIN LATERAL (
         SELECT address FROM address a
-        WHERE a.shop_id = $1 AND a.user_id = asked.user_id AND a.id = asked.id LIMIT 1) AS saved";
+        WHERE a.shop_id = $1 AND a.user_id = asked.user_id AND a.id = asked.id LIMIT 1) AS saved
+    UNION ALL
+    SELECT 5, freight, free_from, currency, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM shop WHERE shop_id = $1"#
+        )
+    };
+}
+pub(super) const SEE: &str = see!("", "");
+pub(super) const LOCK_AND_SEE: &str = see!(" FOR UPDATE", " FOR NO KEY UPDATE");
 
 /// The rows come sorted by user. A cart that was never ordered from has no row yet.
 pub(super) const COUNT_CART_ORDERS: &str = "
@@ -81,9 +102,9 @@ pub(super) const INSERT_KEYS: &str = r#"
     INSERT INTO idempotency_key (shop_id, user_id, operation, "key", fingerprint, order_id, refusal, created_at)
     SELECT $1::bigint, UNNEST($2::text[]), UNNEST($3::text[]), UNNEST($4::text[]), UNNEST($5::bytea[]),
            UNNEST($6::uuid[]), UNNEST($7::text[]), UNNEST($8::bigint[])"#;
-/// All that is written for orders whose SKUs are locked, in one statement: the server answers each with a message of its own,
-/// and wakes this process for it. It counts the carts, SKUs and products that it found, and does so in this order, which is
-/// that of locks; what is only inserted comes after them.
+/// All that is written for orders whose SKUs are locked, in one statement. It counts the carts, SKUs and products that it
+/// found, in this order, which is that of locks; what is only inserted comes after them. Where it found too few, it divides
+/// by zero: so the COMMIT that was sent behind it rolls back.
 pub(super) const PLACE: &str = r#"
     WITH carts AS (
         INSERT INTO cart_head (shop_id, user_id, seq)
@@ -129,17 +150,16 @@ pub(super) const PLACE: &str = r#"
         INSERT INTO outbox_event (shop_id, subject_id, kind, created_at)
         SELECT $1::bigint, UNNEST($16::uuid[]), 'order.placed', UNNEST($26::bigint[])
     )
-    SELECT (SELECT COUNT(*) FROM carts), (SELECT COUNT(*) FROM skus), (SELECT COUNT(*) FROM products)"#;
+    SELECT 1 / (((SELECT COUNT(*) FROM carts) = CARDINALITY($2) AND (SELECT COUNT(*) FROM skus) = CARDINALITY($4)
+                 AND (SELECT COUNT(*) FROM products) = CARDINALITY($7))::integer)"#;
 
 /// All of the above: a connection prepares them before its first order, so that they can be sent without a pause.
 pub(super) const ALL: &[&str] = &[
     CARTS,
     LOCK_CARTS,
     CART_LINES,
-    SKUS,
-    LOCK_SKUS,
-    SETTINGS_AND_KEYS,
-    ADDRESSES,
+    SEE,
+    LOCK_AND_SEE,
     COUNT_CART_ORDERS,
     EMPTY_CART_LINES,
     REDUCE_CART_LINES,

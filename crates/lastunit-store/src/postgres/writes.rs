@@ -8,9 +8,9 @@ use lastunit::{
 };
 
 use super::{
-    bind::{Param, get},
+    bind::Param,
     calls::{self, Call},
-    session::{Answer, PostgresSession},
+    session::PostgresSession,
     statements as sql,
 };
 use crate::remote::json;
@@ -25,43 +25,8 @@ pub(super) enum StockWrite<'a> {
     Overwrite(&'a HashMap<SkuId, SkuSeen>),
 }
 
-/// Writes all of a decision, and says whether there was anything to write. Every guarded write's row count is checked,
-/// so that it can't do harm even if the rows weren't locked when they were read: then it is a conflict.
-pub(super) async fn write(
-    session: &mut PostgresSession,
-    shop: ShopId,
-    batch: &[PlaceOrder],
-    decision: &Decision,
-    stock: StockWrite<'_>,
-) -> Result<bool, StoreError> {
-    let new = || batch.iter().zip(&decision.replies).filter(|(_, reply)| Decision::is_new(reply));
-    let decided = new().map(|(asked, reply)| Decided::new(asked, reply)).collect::<Result<Vec<_>, _>>()?;
-    if decided.is_empty() {
-        return Ok(false);
-    }
-    let placed: Vec<Placed<'_>> = decided.iter().filter_map(Decided::placed).collect();
-
-    // In the one order of locks: carts, SKUs, products, keys, and then what is only inserted.
-    let mut writes = Writes { shop, calls: Vec::new(), expected: Vec::new() };
-    let keys = keys(&decided);
-    if placed.is_empty() {
-        writes.push(sql::INSERT_KEYS, decided.len(), keys);
-    } else {
-        // SKUs that aren't locked yet are written one by one, after the carts.
-        let locked = matches!(stock, StockWrite::Locked);
-        if !locked {
-            writes.count_orders(decision);
-        }
-        writes.take_lines(decision);
-        writes.stock(decision, stock);
-        writes.place(decision, locked, keys, &placed);
-    }
-    writes.send(session).await?;
-    Ok(true)
-}
-
 /// An order that was decided just now, with what is kept of it as JSON: the address, or the refusal.
-struct Decided<'a> {
+pub(super) struct Decided<'a> {
     asked: &'a PlaceOrder,
     order: Option<&'a Order>,
     json: String,
@@ -75,6 +40,12 @@ struct Placed<'a> {
 }
 
 impl<'a> Decided<'a> {
+    /// Those that there is something to write of.
+    pub fn of(batch: &'a [PlaceOrder], decision: &'a Decision) -> Result<Vec<Self>, StoreError> {
+        let new = batch.iter().zip(&decision.replies).filter(|(_, reply)| Decision::is_new(reply));
+        new.map(|(asked, reply)| Self::new(asked, reply)).collect()
+    }
+
     fn new(asked: &'a PlaceOrder, reply: &'a Reply) -> Result<Self, StoreError> {
         let (order, json) = match &reply.outcome {
             Outcome::Placed(order) => (Some(order.as_ref()), json(&order.address)?),
@@ -94,56 +65,66 @@ impl<'a> Decided<'a> {
     }
 }
 
-/// Statements that are sent together.
-struct Writes<'a> {
+/// All that a decision writes, in the one order of locks: carts, SKUs, products, keys, and then what is only inserted. Each
+/// guarded write has to find all of its rows, so that it can't do harm even if they weren't locked when they were read:
+/// otherwise it is a conflict.
+pub(super) struct Writes<'a> {
     shop: ShopId,
-    calls: Vec<Call<'a>>,
-    /// What they have to find, in their order.
-    expected: Vec<Expected>,
-}
-
-/// What statements, one after the other, have to find.
-enum Expected {
-    /// So many of them, so many rows.
-    Rows { calls: usize, rows: usize },
-    /// One, that counts by itself, these.
-    Counts([usize; 3]),
+    /// Statements that come first. One after the other, so many of them have to find so many rows.
+    guards: Vec<Call<'a>>,
+    expected: Vec<(usize, usize)>,
+    /// All the rest. It fails by itself if it doesn't find what it should, so that COMMIT may be sent behind it unseen.
+    pub last: Call<'a>,
 }
 
 impl<'a> Writes<'a> {
-    /// A statement that has to find so many rows.
-    fn push(&mut self, sql: &'static str, rows: usize, params: impl IntoIterator<Item = Param<'a>>) {
-        self.calls.push(Call::count(sql, self.shop, params));
-        self.expected.push(Expected::Rows { calls: 1, rows });
+    /// Of a decision, by which something was decided.
+    pub fn of(
+        shop: ShopId,
+        decision: &'a Decision,
+        decided: &'a [Decided<'a>],
+        stock: StockWrite<'_>,
+    ) -> Self {
+        let placed: Vec<Placed<'_>> = decided.iter().filter_map(Decided::placed).collect();
+        if placed.is_empty() {
+            let last = insert_keys(shop, decided);
+            return Self { shop, guards: Vec::new(), expected: Vec::new(), last };
+        }
+        // Carts and SKUs that aren't locked yet are written before, SKUs one by one.
+        let locked = matches!(stock, StockWrite::Locked);
+        let last = place(shop, decision, locked, decided, &placed);
+        let mut writes = Self { shop, guards: Vec::new(), expected: Vec::new(), last };
+        if !locked {
+            writes.count_orders(decision);
+        }
+        writes.take_lines(decision);
+        writes.stock(decision, stock);
+        writes
     }
 
-    async fn send(self, session: &mut PostgresSession) -> Result<(), StoreError> {
-        let mut answers = calls::send(session, &self.calls).await?.into_iter();
-        for expected in self.expected {
-            let found = match expected {
-                Expected::Rows { calls, rows } => {
-                    answers.by_ref().take(calls).map(|answer| answer.count()).sum::<u64>() == rows as u64
-                }
-                Expected::Counts(counts) => {
-                    let rows = answers.next().map(Answer::rows).unwrap_or_default();
-                    let row =
-                        rows.first().ok_or_else(|| StoreError::Internal("nothing was counted".into()))?;
-                    let found =
-                        (0..counts.len()).map(|at| get::<i64>(row, at)).collect::<Result<Vec<_>, _>>()?;
-                    found.iter().zip(counts).all(|(found, expected)| *found == expected as i64)
-                }
-            };
-            if !found {
-                return Err(StoreError::Conflict);
-            }
+    /// Sends what comes first, and checks what it found.
+    pub async fn send_guards(&mut self, session: &mut PostgresSession) -> Result<(), StoreError> {
+        if self.guards.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut found = calls::send(session, &self.guards).await?.into_iter().map(|answer| answer.count());
+        let all = self
+            .expected
+            .iter()
+            .all(|(calls, rows)| found.by_ref().take(*calls).sum::<u64>() == *rows as u64);
+        if all { Ok(()) } else { Err(StoreError::Conflict) }
+    }
+
+    /// A statement that has to find so many rows.
+    fn guard(&mut self, sql: &'static str, rows: usize, params: impl IntoIterator<Item = Param<'a>>) {
+        self.guards.push(Call::count(sql, self.shop, params));
+        self.expected.push((1, rows));
     }
 
     /// Carts count their orders.
     fn count_orders(&mut self, decision: &'a Decision) {
         if !decision.carts.is_empty() {
-            self.push(sql::COUNT_CART_ORDERS, decision.carts.len(), carts(Some(decision)));
+            self.guard(sql::COUNT_CART_ORDERS, decision.carts.len(), carts(Some(decision)));
         }
     }
 
@@ -160,9 +141,9 @@ impl<'a> Writes<'a> {
             let units = lines.iter().map(|(_, line)| line.count.into()).collect();
             [Param::Texts(users), Param::Ints(skus), Param::Ints(units)]
         };
-        self.calls.push(Call::count(sql::EMPTY_CART_LINES, self.shop, of_lines()));
-        self.calls.push(Call::count(sql::REDUCE_CART_LINES, self.shop, of_lines()));
-        self.expected.push(Expected::Rows { calls: 2, rows: lines.len() });
+        self.guards.push(Call::count(sql::EMPTY_CART_LINES, self.shop, of_lines()));
+        self.guards.push(Call::count(sql::REDUCE_CART_LINES, self.shop, of_lines()));
+        self.expected.push((2, lines.len()));
     }
 
     fn stock(&mut self, decision: &Decision, how: StockWrite<'_>) {
@@ -172,37 +153,49 @@ impl<'a> Writes<'a> {
             StockWrite::Guarded => {
                 for (id, sold) in &decision.skus {
                     let params = [id.get(), sold.units, sold.price.get()].map(Param::Int);
-                    self.push(sql::TAKE_STOCK_OF_ONE, 1, params);
+                    self.guard(sql::TAKE_STOCK_OF_ONE, 1, params);
                 }
             }
             StockWrite::Overwrite(before) => {
                 for (id, sold) in &decision.skus {
                     let seen = &before[id];
                     let params = [id.get(), seen.stock - sold.units, seen.sales + sold.units].map(Param::Int);
-                    self.push(sql::OVERWRITE_STOCK, 1, params);
+                    self.guard(sql::OVERWRITE_STOCK, 1, params);
                 }
             }
         }
     }
+}
 
-    /// All that isn't written yet: of carts and SKUs those that were locked when they were read.
-    fn place(&mut self, decision: &'a Decision, locked: bool, keys: [Param<'a>; 7], placed: &[Placed<'a>]) {
-        let locked = locked.then_some(decision);
-        self.expected.push(Expected::Counts([
-            locked.map_or(0, |locked| locked.carts.len()),
-            locked.map_or(0, |locked| locked.skus.len()),
-            decision.products.len(),
-        ]));
-        let params = carts(locked)
-            .into_iter()
-            .chain(skus(locked))
-            .chain(products(decision))
-            .chain(keys)
-            .chain(orders(placed))
-            .chain(cart_orders(decision))
-            .chain(lines(placed));
-        self.calls.push(Call::rows(sql::PLACE, self.shop, params));
-    }
+/// The last statements that most batches end with, on nothing.
+pub(super) fn nothing(decision: &Decision) -> [Call<'_>; 2] {
+    let shop = ShopId::FIRST;
+    [insert_keys(shop, &[]), place(shop, decision, true, &[], &[])]
+}
+
+/// All that is written if nothing was placed.
+fn insert_keys<'a>(shop: ShopId, decided: &'a [Decided<'a>]) -> Call<'a> {
+    Call::count(sql::INSERT_KEYS, shop, keys(decided))
+}
+
+/// All that isn't written yet if something was: of carts and SKUs those that were locked when they were read.
+fn place<'a>(
+    shop: ShopId,
+    decision: &'a Decision,
+    locked: bool,
+    decided: &'a [Decided<'a>],
+    placed: &[Placed<'a>],
+) -> Call<'a> {
+    let locked = locked.then_some(decision);
+    let params = carts(locked)
+        .into_iter()
+        .chain(skus(locked))
+        .chain(products(decision))
+        .chain(keys(decided))
+        .chain(orders(placed))
+        .chain(cart_orders(decision))
+        .chain(lines(placed));
+    Call::count(sql::PLACE, shop, params)
 }
 
 /// Carts, and how many orders they had.

@@ -86,7 +86,7 @@ const POSTGRES: &[Step] = &[
     ("postgres.place.prepared", &[Place, Replay]),
     ("postgres.place.carts_read", &[Place, Replay]),
     ("postgres.place.read", &[Place, Replay]),
-    ("postgres.place.written", &[Place]),
+    ("postgres.place.guarded", &[Place]),
     ("postgres.replay.order_read", &[Replay]),
     ("postgres.to_commit", &[Place, Cancel]),
     ("postgres.committed", &[Place, Cancel]),
