@@ -1,12 +1,16 @@
 //! What the handlers share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use lastunit::{Engine, ShopId, Store, StoreError};
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
     config::ServerConfig, metrics::Metrics, problem::Problem, rate_limits::RateLimits,
@@ -40,18 +44,18 @@ impl App {
     }
 
     /// Runs what changes something to its end, whether or not the client stays: every handler that writes goes
-    /// through here. A panic in it is a 500.
+    /// through here.
     pub(crate) async fn detached<T, F>(&self, change: F) -> Result<T, Problem>
     where
         F: Future<Output = Result<T, Problem>> + Send + 'static,
         T: Send + 'static,
     {
         let counted = self.changes.begin(self.config.max_changes).ok_or_else(Problem::overloaded)?;
-        let task = tokio::spawn(async move {
+        let change = async move {
             let _counted = counted;
             change.await
-        });
-        task.await.unwrap_or_else(|error| Err(Problem::internal(format!("a change ended early: {error}"))))
+        };
+        ToItsEnd(Some(Box::pin(change))).await
     }
 
     /// As [`App::detached`], for one transaction of the store. It is tried again, a few times, where it stepped
@@ -77,6 +81,43 @@ impl App {
             Ok(change(store).await?)
         })
         .await
+    }
+}
+
+/// A future that goes on as a task of its own if whoever waits for it goes away. As long as they wait it has none, which
+/// would be one more to wake.
+struct ToItsEnd<F>(Option<Pin<Box<F>>>)
+where
+    F: Future + Send + 'static,
+    F::Output: Send;
+
+impl<F> Future for ToItsEnd<F>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // If it panics, nothing of it goes on.
+        let mut future = self.0.take().expect("it isn't polled after its end");
+        let output = future.as_mut().poll(context);
+        if output.is_pending() {
+            self.0 = Some(future);
+        }
+        output
+    }
+}
+
+impl<F> Drop for ToItsEnd<F>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(future);
+        }
     }
 }
 
@@ -133,5 +174,30 @@ mod tests {
         drop(first);
         waiter.await.unwrap();
         assert!(changes.begin(1).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_goes_on() {
+        let (ask, asked) = tokio::sync::oneshot::channel::<u8>();
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let mut change = ToItsEnd(Some(Box::pin(async move { answer.send(asked.await).ok() })));
+        assert!(
+            std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut change).poll(context)))
+                .await
+                .is_pending()
+        );
+        drop(change);
+        ask.send(7).unwrap();
+        assert_eq!(answered.await, Ok(Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_needs_no_task() {
+        let waited_for = ToItsEnd(Some(Box::pin(async {
+            tokio::task::yield_now().await;
+            tokio::task::id()
+        })));
+        let (of_change, here) = tokio::spawn(async { (waited_for.await, tokio::task::id()) }).await.unwrap();
+        assert_eq!(of_change, here);
     }
 }

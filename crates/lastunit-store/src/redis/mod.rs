@@ -229,10 +229,10 @@ impl RedisCarts {
         user: &UserId,
         reading: CartReading,
     ) -> Result<CartSnapshot, Failed> {
-        let cart = self.one_cart(shop, user);
         let as_it_stands = match reading {
             CartReading::AsItStands => {
-                let kept = self.reads.as_it_stands(shop, user, &cart.keys, cart.deadline).await?;
+                let OneCart { keys, deadline, .. } = self.one_cart(shop, user);
+                let kept = self.reads.as_it_stands(shop, user, keys, deadline).await?;
                 kept.applied_seq().map(|seq| (kept.contents, seq))
             }
             CartReading::CaughtUp => None,
@@ -240,7 +240,7 @@ impl RedisCarts {
         let caught_up = as_it_stands.is_none();
         let (contents, seq) = match as_it_stands {
             Some(read) => read,
-            None => self.caught_up(shop, user, &cart, false).await?,
+            None => self.caught_up(shop, user, &self.one_cart(shop, user), false).await?,
         };
         let selected = contents.lines().into_iter().filter(|line| line.2);
         let selected = selected.map(|(sku_id, count, _)| (sku_id, count)).collect();

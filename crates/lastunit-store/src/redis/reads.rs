@@ -64,7 +64,7 @@ impl Reads {
         &self,
         shop: ShopId,
         user: &UserId,
-        keys: &Keys,
+        keys: Keys,
         deadline: Instant,
     ) -> Result<Kept, Failed> {
         self.read(shop, user, keys, false, deadline).await.map(|(kept, _)| kept)
@@ -78,7 +78,7 @@ impl Reads {
         keys: &Keys,
         deadline: Instant,
     ) -> Result<(Kept, u64), Failed> {
-        let (kept, seq) = self.read(shop, user, keys, true, deadline).await?;
+        let (kept, seq) = self.read(shop, user, keys.clone(), true, deadline).await?;
         seq.map(|seq| (kept, seq)).ok_or_else(|| StoreError::Internal("a cart too few".into()).into())
     }
 
@@ -86,7 +86,7 @@ impl Reads {
         &self,
         shop: ShopId,
         user: &UserId,
-        keys: &Keys,
+        keys: Keys,
         with_orders: bool,
         deadline: Instant,
     ) -> CartRead {
@@ -96,7 +96,7 @@ impl Reads {
             if asked.waiting.len() == MAX_WAITING {
                 return Err(Away("too many calls wait for their carts".into()).into());
             }
-            let (user, keys) = (user.clone(), keys.clone());
+            let user = user.clone();
             asked.waiting.push(Waiting { shop, user, keys, with_orders, deadline, reply });
             let begin = asked.tasks < self.max_reads;
             asked.tasks += usize::from(begin);
