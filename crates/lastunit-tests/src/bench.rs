@@ -224,7 +224,7 @@ impl Bench {
     pub fn prepared(&self, ask: &Ask, cart: CartSnapshot) -> PlaceOrder {
         let placed_at = self.now();
         PlaceOrder {
-            request: ask.0.clone(),
+            request: ask.0.clone().into(),
             fingerprint: ask.0.fingerprint(),
             order_id: OrderId(self.source.uuid(placed_at)),
             placed_at,

@@ -268,6 +268,7 @@ impl Engine {
     /// Places an order, or says why not. Once it is accepted, dropping the future doesn't stop it; with
     /// [`Basket::Lines`] that is at the future's first poll.
     pub async fn place(&self, request: PlaceRequest) -> Result<Reply, PlaceError> {
+        let request = Arc::new(request);
         let mut cart = match request.basket {
             Basket::Lines(_) => CartSnapshot::NOT_NEEDED,
             Basket::Cart => self.read_cart(&request, CartReading::AsItStands).await?,
@@ -291,7 +292,7 @@ impl Engine {
         cart.map_err(|error| self.placer.give_up(error))
     }
 
-    fn prepare(&self, request: PlaceRequest, cart: CartSnapshot) -> PlaceOrder {
+    fn prepare(&self, request: Arc<PlaceRequest>, cart: CartSnapshot) -> PlaceOrder {
         let fingerprint = request.fingerprint();
         let placed_at = self.config.source.now();
         let order_id = OrderId(self.config.source.uuid(placed_at));

@@ -243,7 +243,7 @@ impl PlaceRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceOrder {
     /// What was asked.
-    pub request: PlaceRequest,
+    pub request: Arc<PlaceRequest>,
     /// Of the request.
     pub fingerprint: Fingerprint,
     /// The id the order will have.

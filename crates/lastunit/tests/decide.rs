@@ -163,7 +163,7 @@ impl Ask {
         let seq = world.carts.get(&self.user).map_or(0, |cart| cart.seq);
         let order = PlaceOrder {
             fingerprint: request.fingerprint(),
-            request,
+            request: request.into(),
             order_id: OrderId(Uuid::from_u128(at as u128 + 1)),
             placed_at: Timestamp::from_unix_ms(1_700_000_000_000 + at as i64),
             cart: self.snapshot(world, if stale { seq.saturating_sub(1) } else { seq }),

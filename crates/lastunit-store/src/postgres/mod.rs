@@ -1,4 +1,4 @@
-//! PostgreSQL: a pool of connections, and a batch of orders in three or four round trips.
+//! PostgreSQL: a pool of connections, and a batch of orders in two round trips, or four.
 
 mod bind;
 mod calls;

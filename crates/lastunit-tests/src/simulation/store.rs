@@ -107,7 +107,7 @@ impl SimStore {
             let unknown = self.unknown.lock().expect("not poisoned").contains(&order.order_id);
             if unknown && world.has(Bug::OtherKeyAfterUnknown) {
                 let key = format!("{}-again", order.request.key);
-                order.request.key = IdempotencyKey::new(key).expect("short enough");
+                Arc::make_mut(&mut order.request).key = IdempotencyKey::new(key).expect("short enough");
                 order.order_id = OrderId(Uuid::from_u128(order.order_id.0.as_u128() ^ 1));
             }
         }

@@ -115,7 +115,7 @@ impl Sale {
             order_id: OrderId(self.source.uuid(placed_at)),
             placed_at,
             cart: CartSnapshot::NOT_NEEDED,
-            request,
+            request: request.into(),
         }
     }
 

@@ -46,3 +46,24 @@ async fn a_lock_that_isnt_given_back_is_waited_for_in_bounded_time() {
     let left = || count(server, database.name(), "state <> 'idle'");
     outage::a_lock_that_isnt_given_back_is_waited_for_in_bounded_time(&bench, lock, left).await;
 }
+
+/// COMMIT is sent behind the last write unseen, so that one has to fail by itself. Nothing but a trigger can make it find
+/// less than was locked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_doesnt_find_all_that_it_should_is_rolled_back_by_its_commit() {
+    let (server, database) = (Postgres::shared(), Postgres::shared_database());
+    let bench = open(database.url(), RemoteConfig::default(), Strategy::Batched).await;
+    let sku = bench.sku(500, 5).await;
+    let sql = |sql: &str| server.client_of(database.name(), sql);
+    sql("CREATE FUNCTION skip() RETURNS TRIGGER LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'");
+    for (nth, table) in ["sku", "product"].into_iter().enumerate() {
+        let ask = bench.ask("ada").line(sku, 1);
+        sql(&format!("CREATE TRIGGER skip BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION skip()"));
+        assert_eq!(bench.engine.place(ask.0.clone()).await, Err(PlaceError::Unavailable), "{table}");
+        assert_eq!(bench.orders("ada").await.len(), nth, "{table}: nothing was written");
+        sql(&format!("DROP TRIGGER skip ON {table}"));
+        assert!(!bench.place(&ask).await.replayed, "{table}: not even the key");
+    }
+    bench.assert_counters(sku, 3, 2).await;
+    bench.assert_holds().await;
+}

@@ -82,7 +82,7 @@ impl Twisted {
         match (self.bug, &order.request.basket) {
             (Bug::NoKey, _) => {
                 let key = order.order_id.to_string();
-                order.request.key = IdempotencyKey::new(key).expect("a key");
+                Arc::make_mut(&mut order.request).key = IdempotencyKey::new(key).expect("a key");
             }
             (Bug::NoFence, Basket::Cart) => {
                 let now = self.inner.cart_log(shop, &order.request.user, 0, 0).await.expect("a log").seq;
