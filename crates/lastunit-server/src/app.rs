@@ -86,19 +86,12 @@ impl App {
 
 /// A future that goes on as a task of its own if whoever waits for it goes away. As long as they wait it has none, which
 /// would be one more to wake.
-struct ToItsEnd<F>(Option<Pin<Box<F>>>)
-where
-    F: Future + Send + 'static,
-    F::Output: Send;
+struct ToItsEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
-impl<F> Future for ToItsEnd<F>
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    type Output = F::Output;
+impl<T: Send + 'static> Future for ToItsEnd<T> {
+    type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         // If it panics, nothing of it goes on.
         let mut future = self.0.take().expect("it isn't polled after its end");
         let output = future.as_mut().poll(context);
@@ -109,11 +102,7 @@ where
     }
 }
 
-impl<F> Drop for ToItsEnd<F>
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
     fn drop(&mut self) {
         if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(future);
