@@ -25,7 +25,7 @@ pub(super) const CART_LINES: &str = "
         WHERE c.shop_id = $1 AND c.user_id = asked.user_id OFFSET 0) AS line";
 
 /// All that deciding needs beside the lines of the store's carts, in one statement: the server answers each with a message of
-/// its own, and wakes this process for it. What a row is, its first column says (see `place::Part`); each kind of row uses
+/// its own, and wakes this process for it. What a row is, its first column says (see `place::column`); each kind of row uses
 /// some of the columns.
 ///
 /// The parts are run in their order, which is that of locks. Those that lock give rows as they are once they are locked;
