@@ -1,6 +1,7 @@
 //! Reading carts. What costs most is the way to Redis and to the database, so carts are read together.
 
 use std::{
+    mem::replace,
     sync::{Arc, Mutex},
     time::Instant,
 };
@@ -20,6 +21,8 @@ use super::{
 const TOGETHER: (usize, usize) = (256, 2);
 /// The same where carts are in several places.
 const ONE_BY_ONE: (usize, usize) = (1, 256);
+/// A read begins after a turn of the runtime in which nobody else asked, or after so many: whoever is about to ask comes along.
+const MAX_TURNS: usize = 16;
 /// The most calls that may wait.
 const MAX_WAITING: usize = 16 * 1024;
 
@@ -118,8 +121,14 @@ async fn answer_all(
     carts_a_read: usize,
 ) {
     loop {
-        // Whoever is about to ask comes along.
-        tokio::task::yield_now().await;
+        let mut waiting = 0;
+        for _ in 0..MAX_TURNS {
+            tokio::task::yield_now().await;
+            let now = asked.lock().expect("never poisoned: nothing panics while it is held").waiting.len();
+            if replace(&mut waiting, now) == now {
+                break;
+            }
+        }
         let batch = {
             let mut asked = asked.lock().expect("never poisoned: nothing panics while it is held");
             // Whoever has given up isn't read for.
