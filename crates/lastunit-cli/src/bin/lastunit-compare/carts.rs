@@ -1,17 +1,23 @@
 //! Carts in Redis, filled before a run, for every shop in the same way: one buyer an order, so that no cart has to be
 //! filled while orders are measured.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use redis::AsyncConnectionConfig;
 
 use crate::plan::Workload;
 
 /// Carts that are sent to Redis at once.
 const AT_ONCE: u64 = 1000;
+/// The longest that Redis may take for them.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The buyers whose carts are full: numbers from 1, each handed out once.
 #[derive(Debug, Clone)]
@@ -39,8 +45,10 @@ impl Full {
 ///
 /// `seq` adds `applied_seq_<buyer>` as Lastunit writes it to a cart that is filled through its API.
 pub async fn fill(url: &str, workload: Workload, buyers: u64, seq: bool) -> Result<Full> {
+    // Nobody is measured yet: a machine that stands still for a second is no reason to give up.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
     let mut redis = redis::Client::open(url)?
-        .get_multiplexed_async_connection()
+        .get_multiplexed_async_connection_with_config(&patient)
         .await
         .context("Redis can't be reached")?;
     redis::cmd("FLUSHDB").exec_async(&mut redis).await?;
