@@ -68,7 +68,7 @@ pub async fn closed_loop<B: Attempts>(
     counting.store(false, Ordering::Relaxed);
     let took = begun.elapsed();
     stop.store(true, Ordering::Relaxed);
-    Ok(sum(tasks).await?.over(took, None))
+    Ok(sum(&ended(tasks).await?)?.over(took, None))
 }
 
 /// Runs so many attempts, shared by the buyers, to the end of the last one. There is no warm-up: stock that is sold
@@ -88,29 +88,31 @@ pub async fn sell_out<B: Attempts>(buyers: Vec<B>, attempts: u64) -> Result<Meas
                     let answer = buyer.attempt().await?;
                     tally.measured(answer, begun.elapsed());
                 }
-                anyhow::Ok((tally, Instant::now()))
+                Ok(tally)
             })
         })
         .collect();
     start.wait().await;
     let begun = Instant::now();
-    // Not when all is added up, which takes as long as hundreds of orders.
-    let mut last_answer = begun;
-    let mut all = Tally::new()?;
-    for task in tasks {
-        let (tally, ended) = task.await??;
-        all.add(&tally)?;
-        last_answer = last_answer.max(ended);
-    }
-    Ok(all.over(last_answer - begun, None))
+    let tallies = ended(tasks).await?;
+    // Before all is added up, which takes as long as hundreds of orders.
+    let took = begun.elapsed();
+    Ok(sum(&tallies)?.over(took, None))
 }
 
-/// What all buyers have seen, once they have ended.
-pub(crate) async fn sum(tasks: Vec<JoinHandle<Result<Tally>>>) -> Result<Tally> {
-    let mut all = Tally::new()?;
+/// What each buyer has seen, once all have ended.
+pub(crate) async fn ended(tasks: Vec<JoinHandle<Result<Tally>>>) -> Result<Vec<Tally>> {
+    let mut tallies = Vec::with_capacity(tasks.len());
     for task in tasks {
-        all.add(&task.await??)?;
+        tallies.push(task.await??);
     }
+    Ok(tallies)
+}
+
+/// What all of them have seen.
+pub(crate) fn sum(tallies: &[Tally]) -> Result<Tally> {
+    let mut all = Tally::new()?;
+    tallies.iter().try_for_each(|tally| all.add(tally))?;
     Ok(all)
 }
 

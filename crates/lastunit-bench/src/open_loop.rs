@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 
 use crate::{
-    load::{Attempts, sum},
+    load::{Attempts, ended, sum},
     measured::{Measured, Punctuality, Tally},
 };
 
@@ -147,7 +147,7 @@ async fn run<B: Attempts>(
         })
         .collect();
     let paced = pace(gate);
-    let tally = sum(tasks).await?;
+    let tally = sum(&ended(tasks).await?)?;
     // Until the call after the last one would have started: longer than intended if the last one came late.
     let last_start = Duration::from_micros(last_start_us.load(Ordering::Relaxed));
     let took = (last_start + schedule.intended(1)).saturating_sub(schedule.warm_up).max(schedule.measured);

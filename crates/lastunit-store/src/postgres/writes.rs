@@ -1,4 +1,4 @@
-//! Writing a decision: statements, each with the number of rows that it has to find.
+//! Writing a decision: statements that have to find what they should, and a last one with all the rest.
 
 use std::collections::HashMap;
 
