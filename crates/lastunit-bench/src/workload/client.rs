@@ -3,8 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Mutex, time::Duration};
 
 use anyhow::{Result, bail};
-use http_body_util::Full;
-use hyper::{Method, Request, header};
+use http::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -12,7 +11,7 @@ use tokio::time::timeout;
 use super::{Counts, Plan};
 use crate::{
     history::{Answer, Call, Outcome, canary},
-    http::Connection,
+    http::{Connection, Request},
 };
 
 /// Connections to the servers, kept alive while nobody uses them.
@@ -187,37 +186,29 @@ impl Wire {
     async fn exchange(&self, server: usize, buyer: Option<&str>, what: &Prepared) -> Result<Answer> {
         let server = self.servers[server % self.servers.len()];
         let mut connection = self.connection(server).await?;
-        let mut request = Request::builder()
-            .method(what.method.clone())
-            .uri(&what.path)
-            .header(header::HOST, server.to_string())
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.service_key));
-        if let Some(buyer) = buyer {
-            request = request.header("Lastunit-User", buyer);
-        }
-        if let Some(key) = &what.key {
-            request = request.header("Idempotency-Key", key);
-        }
-        if what.body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        let body = Full::from(what.body.clone().unwrap_or_default());
-        let (head, body) = connection.call(request.body(body)?).await?.into_parts();
+        let authorization = format!("Bearer {}", self.service_key);
+        let mut headers = vec![("Authorization", authorization.as_str())];
+        headers.extend(buyer.map(|buyer| ("Lastunit-User", buyer)));
+        headers.extend(what.key.as_deref().map(|key| ("Idempotency-Key", key)));
+        headers.extend(what.body.as_ref().map(|_| ("Content-Type", "application/json")));
+        let body = what.body.as_deref().unwrap_or_default().as_bytes();
+        let request = Request { method: what.method.as_str(), path: &what.path, headers: &headers, body };
+        let response = connection.call(request).await?;
         if let Ok(mut idle) = self.idle.lock() {
             idle.entry(server).or_default().push(connection);
         }
         Ok(Answer {
-            status: Some(head.status.as_u16()),
-            replayed: head.headers.get("idempotent-replayed").is_some_and(|value| value == "true"),
-            body: String::from_utf8_lossy(&body).into_owned(),
+            status: Some(response.status.as_u16()),
+            replayed: response.header("idempotent-replayed").is_some_and(|value| value == "true"),
+            body: String::from_utf8_lossy(&response.body).into_owned(),
         })
     }
 
     /// One that is open, or a new one.
     async fn connection(&self, server: SocketAddr) -> Result<Connection> {
         let idle = || self.idle.lock().ok()?.get_mut(&server)?.pop();
-        while let Some(mut connection) = idle() {
-            if connection.is_open().await {
+        while let Some(connection) = idle() {
+            if connection.is_open() {
                 return Ok(connection);
             }
         }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
-use hyper::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::client::Wire;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use http_body_util::Full;
-use hyper::{Method, Request, StatusCode, header};
-use lastunit_bench::{Measured, Picks, http::Connection};
+use http::{Method, StatusCode};
+use lastunit_bench::{
+    Measured, Picks,
+    http::{Connection, Request},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,19 +31,15 @@ impl Api {
     async fn call(&mut self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value)> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         // A connection that wasn't used for a while may have been closed by the server.
-        if !self.connection.is_open().await {
+        if !self.connection.is_open() {
             self.connection = Connection::open(&self.address).await?;
         }
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, &self.address)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.service_key))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(body))?;
-        let answer = self.connection.call(request).await?;
-        let status = answer.status();
-        let body = serde_json::from_slice(answer.body())
+        let authorization = format!("Bearer {}", self.service_key);
+        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        let request = Request { method: method.as_str(), path, headers: &headers, body: body.as_bytes() };
+        let response = self.connection.call(request).await?;
+        let status = response.status;
+        let body = serde_json::from_slice(&response.body)
             .with_context(|| format!("{path} was answered {status}, but not with JSON"))?;
         Ok((status, body))
     }

@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Method, Request, StatusCode, header};
+use http::StatusCode;
 use lastunit::{Address, Strategy};
-use lastunit_bench::{Answer, Attempts, Measured, Picks, http::Connection};
+use lastunit_bench::{
+    Answer, Attempts, Measured, Picks,
+    http::{Connection, Request, Response},
+};
 
 use super::{
     load::{Load, Workload},
@@ -78,21 +79,20 @@ impl Caller {
         })
     }
 
-    fn request(&self) -> Result<Request<Full<Bytes>>> {
+    async fn call(&mut self) -> Result<Response> {
         // The same headers and body for both: the load is the same, only the answer differs.
         let (method, path) = match self.call {
-            Call::Constant => (Method::GET, "/health/live"),
-            Call::Order => (Method::POST, "/v1/orders"),
+            Call::Constant => ("GET", "/health/live"),
+            Call::Order => ("POST", "/v1/orders"),
         };
-        Ok(Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, &self.shop.address)
-            .header(header::AUTHORIZATION, &self.authorization)
-            .header("Lastunit-User", &self.user)
-            .header("Idempotency-Key", format!("{:016x}", rand::random::<u64>()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(self.body()))?)
+        let (key, body) = (format!("{:016x}", rand::random::<u64>()), self.body());
+        let headers = [
+            ("Authorization", self.authorization.as_str()),
+            ("Lastunit-User", &self.user),
+            ("Idempotency-Key", &key),
+            ("Content-Type", "application/json"),
+        ];
+        self.connection.call(Request { method, path, headers: &headers, body: body.as_bytes() }).await
     }
 
     fn body(&self) -> String {
@@ -109,14 +109,13 @@ impl Caller {
 
 impl Attempts for Caller {
     async fn attempt(&mut self) -> Result<Answer> {
-        let request = self.request()?;
-        let answer = self.connection.call(request).await?;
-        match (self.call, answer.status()) {
+        let response = self.call().await?;
+        match (self.call, response.status) {
             (Call::Constant, StatusCode::OK) | (Call::Order, StatusCode::CREATED) => Ok(Answer::Placed),
             (Call::Order, StatusCode::CONFLICT) => Ok(Answer::Refused),
             (_, StatusCode::SERVICE_UNAVAILABLE) => Ok(Answer::TurnedAway),
             (_, status) => {
-                let body = String::from_utf8_lossy(answer.body());
+                let body = String::from_utf8_lossy(&response.body);
                 bail!("a call of the benchmark was answered {status}: {body}")
             }
         }

@@ -1,14 +1,14 @@
 //! The origin's view on Django: its tables, its buyers, its books.
 
 use anyhow::{Context, Result, ensure};
-use hyper::{Response, StatusCode};
+use http::StatusCode;
 use lastunit_bench::sale::{Answer, Books, Shopper};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
 use crate::{
     carts::{self, Full},
-    client::Client,
+    client::{Client, JSON},
     peer::{Running, Servers},
     plan::{Cure, Workload},
 };
@@ -97,20 +97,20 @@ impl Shopper for DjangoBuyer {
             Some(user) => user,
             None => *self.user.insert(self.carts.take()?),
         };
-        let headers = [("X-User", user.to_string())];
-        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let buyer = user.to_string();
+        let headers = [("X-User", buyer.as_str()), JSON];
         let body = format!(r#"{{"address_id": {user}, "pay_method": 1}}"#);
-        let answer = read(&self.client.post("/orders/commit/", &headers, body).await?)?;
+        let response = self.client.post("/orders/commit/", &headers, body.as_bytes()).await?;
+        let answer = read(response.status, &response.body)?;
         self.user = None;
         Ok(answer)
     }
 }
 
 /// What the origin's manners mean: HTTP 200 and a code.
-fn read(response: &Response<bytes::Bytes>) -> Result<Answer> {
-    let status = response.status();
+fn read(status: StatusCode, body: &[u8]) -> Result<Answer> {
     ensure!(status == StatusCode::OK, "Django answered {status}");
-    let body: Value = serde_json::from_slice(response.body())?;
+    let body: Value = serde_json::from_slice(body)?;
     match body["code"].as_i64() {
         Some(0) => Ok(Answer::Placed),
         Some(4005) => Ok(Answer::Refused),
@@ -124,9 +124,8 @@ mod tests {
 
     #[test]
     fn a_code_says_what_became_of_an_order() {
-        let answer = |status, body: &str| {
-            read(&Response::builder().status(status).body(body.to_owned().into()).expect("a response"))
-        };
+        let answer =
+            |status, body: &str| read(StatusCode::from_u16(status).expect("a status"), body.as_bytes());
         assert_eq!(answer(200, r#"{"code": 0, "order_id": "1"}"#).expect("read"), Answer::Placed);
         assert_eq!(answer(200, r#"{"code": 4005}"#).expect("read"), Answer::Refused);
         for (status, body) in [(500, "Server Error"), (200, "{}"), (200, r#"{"code": 5003}"#)] {

@@ -8,8 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
-use hyper::StatusCode;
+use http::StatusCode;
 use lastunit::{
     Address, Amount, Config, Currency, Demand, Engine, IdempotencyKey, NewProduct, NewSku, Outcome,
     PayMethod, PlaceRequest, Refusal, ShopId, ShopSettings, SkuId, Source, Store, SystemSource, UserId,
@@ -20,7 +19,7 @@ use lastunit_store::{PostgresStore, RemoteConfig, SqliteStore};
 
 use crate::{
     carts::{self, Full},
-    client::Client,
+    client::{Client, JSON},
     django::connect,
     peer::Servers,
     plan::Workload,
@@ -231,7 +230,7 @@ pub struct HttpBuyer {
     basket: Basket,
     workload: Workload,
     /// The body of an order of the cart.
-    of_cart: Bytes,
+    of_cart: Arc<str>,
     /// That isn't decided yet: tried again, it is the same, with the same key.
     order: Option<HttpOrder>,
 }
@@ -239,7 +238,7 @@ pub struct HttpBuyer {
 struct HttpOrder {
     user: String,
     key: String,
-    body: Bytes,
+    body: Arc<str>,
 }
 
 impl HttpBuyer {
@@ -249,8 +248,7 @@ impl HttpBuyer {
             Basket::Lines => {
                 let line = |sku| format!(r#"{{"sku_id":{sku},"count":1}}"#);
                 let lines: Vec<String> = self.workload.pick().into_iter().map(line).collect();
-                let of_cart = std::str::from_utf8(&self.of_cart)?;
-                format!(r#"{{"lines":[{}],{}"#, lines.join(","), of_cart.trim_start_matches('{')).into()
+                format!(r#"{{"lines":[{}],{}"#, lines.join(","), self.of_cart.trim_start_matches('{')).into()
             }
         };
         let (user, key) = (self.carts.take()?.to_string(), format!("{:016x}", rand::random::<u64>()));
@@ -269,12 +267,13 @@ impl Shopper for HttpBuyer {
             ("Authorization", AUTHORIZATION),
             ("Lastunit-User", user.as_str()),
             ("Idempotency-Key", key.as_str()),
+            JSON,
         ];
-        let response = self.client.post("/v1/orders", &headers, body.clone()).await?;
-        let answer = match response.status() {
+        let response = self.client.post("/v1/orders", &headers, body.as_bytes()).await?;
+        let answer = match response.status {
             StatusCode::CREATED => Answer::Placed,
-            StatusCode::CONFLICT if contains(response.body(), br#""insufficient_stock""#) => Answer::Refused,
-            status => bail!("Lastunit answered {status}: {}", String::from_utf8_lossy(response.body())),
+            StatusCode::CONFLICT if contains(&response.body, br#""insufficient_stock""#) => Answer::Refused,
+            status => bail!("Lastunit answered {status}: {}", String::from_utf8_lossy(&response.body)),
         };
         self.order = None;
         Ok(answer)

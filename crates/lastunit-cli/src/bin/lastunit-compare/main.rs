@@ -136,7 +136,8 @@ async fn compare(args: Args) -> Result<()> {
     rows.sort_by_key(|row| match row.workload {
         Workload::Hot => 0,
         Workload::Spread => 1,
-        Workload::SellOut { .. } => 2,
+        Workload::SellOut { crowd: None, .. } => 2,
+        Workload::SellOut { crowd: Some(_), .. } => 3,
     });
     let mut versions = std::mem::take(&mut bench.versions);
     versions.insert("Lastunit".into(), env!("CARGO_PKG_VERSION").into());
@@ -145,7 +146,8 @@ async fn compare(args: Args) -> Result<()> {
         date: SystemSource.now().to_string().chars().take(10).collect(),
         machine: machine(),
         settings: format!(
-            "{} buyers in a closed loop; rounds: {}, of {} s each, interleaved; medians, the higher of two in the middle",
+            "{} buyers in a closed loop, a crowd as it says; rounds: {}, of {} s each, interleaved; medians, the \
+             higher of two in the middle",
             args.buyers, args.rounds, args.seconds
         ),
         command: args.command,

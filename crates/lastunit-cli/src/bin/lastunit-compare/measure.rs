@@ -43,7 +43,7 @@ impl Load {
     async fn put_on<S: Shopper>(self, workload: Workload, shoppers: Vec<S>) -> Result<Run> {
         let run = async {
             match workload {
-                Workload::SellOut { stock, attempts } => sell_out(shoppers, stock, attempts).await,
+                Workload::SellOut { stock, attempts, .. } => sell_out(shoppers, stock, attempts).await,
                 Workload::Hot | Workload::Spread => steady(shoppers, self.warm_up, self.measured).await,
             }
         };
@@ -82,12 +82,13 @@ impl Bench {
 
     async fn measure(&mut self, row: Row) -> Result<(Run, Books)> {
         let Row { system, workload, .. } = row;
+        let buyers = workload.buyers(self.load.buyers);
         match system {
             System::Django(cure) => {
                 let django = Django::start(cure, &self.servers).await?;
                 self.remember("Django", django.versions());
                 let orders = self.load.orders(workload, MOST_DJANGO);
-                let buyers = django.buyers(workload, orders, self.load.buyers).await?;
+                let buyers = django.buyers(workload, orders, buyers).await?;
                 let run = self.load.put_on(workload, buyers).await?;
                 Ok((run, django.books(workload).await?))
             }
@@ -113,7 +114,7 @@ impl Bench {
                 // Its first answers come all at once: they are warming up.
                 let (warm_up, measured) = (self.load.warm_up * SLOW, self.load.measured * SLOW);
                 let slow = Load { warm_up, measured, ..self.load };
-                let buyers = vendure.buyers(workload, self.load.buyers).await?;
+                let buyers = vendure.buyers(workload, buyers).await?;
                 let run = slow.put_on(workload, buyers).await?;
                 let books = vendure.books(workload).await?;
                 self.vendure = Some(vendure);
@@ -125,18 +126,21 @@ impl Bench {
     async fn over_http(&self, fresh: Fresh, basket: Basket, workload: Workload) -> Result<(Run, Books)> {
         let server = Server::start(fresh, basket, &self.servers)?;
         let orders = self.load.orders(workload, MOST_LASTUNIT);
-        let run = self.load.put_on(workload, server.buyers(orders, self.load.buyers).await?).await?;
+        let buyers = server.buyers(orders, workload.buyers(self.load.buyers)).await?;
+        let run = self.load.put_on(workload, buyers).await?;
         Ok((run, server.stop().await?))
     }
 
     async fn in_process(&self, fresh: Fresh, workload: Workload) -> Result<(Run, Books)> {
         let shop = InProcess::start(fresh).await?;
-        let run = self.load.put_on(workload, shop.buyers(self.load.buyers)?).await?;
+        let buyers = shop.buyers(workload.buyers(self.load.buyers))?;
+        let run = self.load.put_on(workload, buyers).await?;
         Ok((run, shop.stop().await?))
     }
 
     async fn stateset(&mut self, kept: Kept, workload: Workload) -> Result<(Run, Books)> {
-        let Load { buyers, warm_up, measured } = self.load;
+        let Load { warm_up, measured, .. } = self.load;
+        let buyers = workload.buyers(self.load.buyers);
         let printed = stateset::run(kept, workload, buyers, warm_up, measured, &self.servers).await?;
         self.remember("stateset-embedded", &printed.versions);
         Ok((printed.run, printed.books))

@@ -106,8 +106,8 @@ pub enum Workload {
     Hot,
     /// One unit each of three SKUs out of 1,000.
     Spread,
-    /// Many more orders of one unit than there are.
-    SellOut { stock: u64, attempts: u64 },
+    /// Many more orders of one unit than there are, by the buyers of the other workloads or a crowd of so many at once.
+    SellOut { stock: u64, attempts: u64, crowd: Option<usize> },
 }
 
 impl fmt::Display for Workload {
@@ -115,8 +115,9 @@ impl fmt::Display for Workload {
         match self {
             Self::Hot => f.write_str("one unit of one SKU"),
             Self::Spread => f.write_str("three lines over 1,000 SKUs"),
-            Self::SellOut { stock, attempts } => {
-                write!(f, "a stock of {stock} sold out by {attempts} attempts")
+            Self::SellOut { stock, attempts, crowd } => {
+                write!(f, "a stock of {stock} sold out by {attempts} attempts")?;
+                crowd.map_or(Ok(()), |buyers| write!(f, " of {buyers} buyers"))
             }
         }
     }
@@ -141,6 +142,14 @@ impl Workload {
         match self {
             Self::SellOut { stock, .. } => stock,
             Self::Hot | Self::Spread => PLENTY,
+        }
+    }
+
+    /// Concurrent buyers, where the other workloads have so many.
+    pub fn buyers(self, of_others: usize) -> usize {
+        match self {
+            Self::SellOut { crowd: Some(buyers), .. } => buyers,
+            _ => of_others,
         }
     }
 
@@ -174,10 +183,12 @@ const fn once(system: System, workload: Workload) -> Row {
     Row { system, workload, every_round: false }
 }
 
-const SELL_OUT: Workload = Workload::SellOut { stock: 1000, attempts: 5000 };
+const SELL_OUT: Workload = Workload::SellOut { stock: 1000, attempts: 5000, crowd: None };
+/// As it is when a sale begins: everybody presses at once.
+const RUSH: Workload = Workload::SellOut { stock: 1000, attempts: 5000, crowd: Some(512) };
 /// Scaled down for those who would need minutes.
-const SMALL_SELL_OUT: Workload = Workload::SellOut { stock: 200, attempts: 1000 };
-const SMALLEST_SELL_OUT: Workload = Workload::SellOut { stock: 50, attempts: 250 };
+const SMALL_SELL_OUT: Workload = Workload::SellOut { stock: 200, attempts: 1000, crowd: None };
+const SMALLEST_SELL_OUT: Workload = Workload::SellOut { stock: 50, attempts: 250, crowd: None };
 
 const OPTIMISTIC: System = System::Django(Cure::Optimistic);
 const NAIVE: System = System::Django(Cure::Naive);
@@ -216,6 +227,10 @@ pub const ROWS: &[Row] = &[
     row(System::LastunitCarts, SELL_OUT),
     row(System::LastunitLines, SELL_OUT),
     row(System::LastunitSqlite, SELL_OUT),
+    row(OPTIMISTIC, RUSH),
+    row(System::LastunitCarts, RUSH),
+    row(System::LastunitLines, RUSH),
+    row(System::LastunitSqlite, RUSH),
     once(NAIVE, SELL_OUT),
     once(PESSIMISTIC, SELL_OUT),
     once(QUEUE, SMALL_SELL_OUT),
@@ -232,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_order_has_as_many_different_skus_as_lines() {
-        for workload in [Workload::Hot, Workload::Spread, SELL_OUT] {
+        for workload in [Workload::Hot, Workload::Spread, SELL_OUT, RUSH] {
             let mut skus = workload.pick();
             assert!(skus.iter().all(|sku| (1..=workload.skus()).contains(sku)));
             skus.sort_unstable();

@@ -1,13 +1,12 @@
 //! Vendure: a complete checkout through its shop API, its books.
 
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
-use hyper::{Response, StatusCode};
+use http::StatusCode;
 use lastunit_bench::sale::{Answer, Books, Shopper};
 use serde_json::{Value, json};
 
 use crate::{
-    client::Client,
+    client::{Client, JSON},
     django::connect,
     peer::{Running, Servers},
     plan::Workload,
@@ -89,9 +88,10 @@ impl Shopper for VendureBuyer {
             None => self.new_session().await?,
         };
         let authorization = format!("Bearer {token}");
-        let headers = [("Authorization", authorization.as_str())];
+        let headers = [("Authorization", authorization.as_str()), JSON];
         let call = checkout(&self.workload.pick(), &self.email).to_string();
-        let answer = read(&self.client.post(PATH, &headers, call).await?)?;
+        let response = self.client.post(PATH, &headers, call.as_bytes()).await?;
+        let answer = read(response.status, &response.body)?;
         if answer == Answer::Placed {
             self.token = Some(token);
         }
@@ -102,9 +102,8 @@ impl Shopper for VendureBuyer {
 impl VendureBuyer {
     async fn new_session(&mut self) -> Result<String> {
         let call = json!({ "query": "{ activeOrder { id } }" }).to_string();
-        let response = self.client.post(PATH, &[], call).await?;
-        let token = response.headers().get(TOKEN).context("Vendure began no session")?;
-        Ok(token.to_str()?.to_owned())
+        let response = self.client.post(PATH, &[JSON], call.as_bytes()).await?;
+        response.header(TOKEN).context("Vendure began no session")
     }
 }
 
@@ -136,12 +135,11 @@ fn checkout(variants: &[u64], email: &str) -> Value {
 }
 
 /// Placed if it is paid and has all its lines; refused if a step says that there isn't enough.
-fn read(response: &Response<Bytes>) -> Result<Answer> {
-    let body: Value = serde_json::from_slice(response.body())
-        .with_context(|| format!("Vendure answered {}", response.status()))?;
+fn read(status: StatusCode, body: &[u8]) -> Result<Answer> {
+    let body: Value = serde_json::from_slice(body).with_context(|| format!("Vendure answered {status}"))?;
     let data = &body["data"];
     let items = data["add"]["errorResults"].as_array();
-    let paid = response.status() == StatusCode::OK && data["payment"]["state"] == "PaymentSettled";
+    let paid = status == StatusCode::OK && data["payment"]["state"] == "PaymentSettled";
     match (paid, items.is_some_and(Vec::is_empty)) {
         (true, true) => return Ok(Answer::Placed),
         (true, false) => bail!("Vendure sold an order without all its lines"),
@@ -155,7 +153,7 @@ fn read(response: &Response<Bytes>) -> Result<Answer> {
             let why = step["transitionError"].as_str().or(step["message"].as_str());
             bail!("Vendure: {}", why.unwrap_or("a step failed"))
         }
-        None => bail!("Vendure answered {}: {body}", response.status()),
+        None => bail!("Vendure answered {status}: {body}"),
     }
 }
 
@@ -169,7 +167,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: Value) -> Result<Answer> {
-        read(&Response::builder().status(status).body(body.to_string().into()).expect("a response"))
+        read(StatusCode::from_u16(status).expect("a status"), body.to_string().as_bytes())
     }
 
     #[test]
