@@ -51,11 +51,7 @@ impl App {
         T: Send + 'static,
     {
         let counted = self.changes.begin(self.config.max_changes).ok_or_else(Problem::overloaded)?;
-        let change = async move {
-            let _counted = counted;
-            change.await
-        };
-        ToItsEnd(Some(Box::pin(change))).await
+        ToItsEnd(Some((Box::pin(change), counted))).await
     }
 
     /// As [`App::detached`], for one transaction of the store. It is tried again, a few times, where it stepped
@@ -84,19 +80,22 @@ impl App {
     }
 }
 
-/// A future that goes on as a task of its own if whoever waits for it goes away. As long as they wait it has none, which
-/// would be one more to wake.
-struct ToItsEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+/// A change under way.
+type Begun<T> = (Pin<Box<dyn Future<Output = T> + Send>>, Change);
+
+/// One that goes on as a task of its own if whoever waits for it goes away. As long as they wait it has none, which would be one
+/// more to wake.
+struct ToItsEnd<T: Send + 'static>(Option<Begun<T>>);
 
 impl<T: Send + 'static> Future for ToItsEnd<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         // If it panics, nothing of it goes on.
-        let mut future = self.0.take().expect("it isn't polled after its end");
+        let (mut future, counted) = self.0.take().expect("it isn't polled after its end");
         let output = future.as_mut().poll(context);
         if output.is_pending() {
-            self.0 = Some(future);
+            self.0 = Some((future, counted));
         }
         output
     }
@@ -104,8 +103,11 @@ impl<T: Send + 'static> Future for ToItsEnd<T> {
 
 impl<T: Send + 'static> Drop for ToItsEnd<T> {
     fn drop(&mut self) {
-        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(future);
+        if let (Some((future, counted)), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                let _counted = counted;
+                future.await
+            });
         }
     }
 }
@@ -169,23 +171,28 @@ mod tests {
     async fn what_nobody_waits_for_any_more_goes_on() {
         let (ask, asked) = tokio::sync::oneshot::channel::<u8>();
         let (answer, answered) = tokio::sync::oneshot::channel();
-        let mut change = ToItsEnd(Some(Box::pin(async move { answer.send(asked.await).ok() })));
+        let changes = Changes::default();
+        let counted = changes.begin(1).unwrap();
+        let mut change = ToItsEnd(Some((Box::pin(async move { answer.send(asked.await).ok() }), counted)));
         assert!(
             std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut change).poll(context)))
                 .await
                 .is_pending()
         );
         drop(change);
+        assert!(changes.begin(1).is_none(), "it is under way");
         ask.send(7).unwrap();
         assert_eq!(answered.await, Ok(Ok(7)));
+        changes.ended().await;
     }
 
     #[tokio::test]
     async fn what_is_waited_for_needs_no_task() {
-        let waited_for = ToItsEnd(Some(Box::pin(async {
+        let change = Box::pin(async {
             tokio::task::yield_now().await;
             tokio::task::id()
-        })));
+        });
+        let waited_for = ToItsEnd(Some((change, Changes::default().begin(1).unwrap())));
         let (of_change, here) = tokio::spawn(async { (waited_for.await, tokio::task::id()) }).await.unwrap();
         assert_eq!(of_change, here);
     }

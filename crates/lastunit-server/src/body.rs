@@ -69,36 +69,39 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for AdminJson<T> {
     }
 }
 
-/// Reads and parses a body.
-pub(crate) async fn read_json<T: DeserializeOwned>(
+/// Reads and parses a body. Nothing else of the request is kept meanwhile: what a call takes with it should stay small.
+pub(crate) fn read_json<T: DeserializeOwned>(
     request: Request,
     limit: usize,
     timeout: Duration,
-) -> Result<T, Problem> {
-    if !is_json(request.headers().get(header::CONTENT_TYPE)) {
-        return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as application/json."));
-    }
+) -> impl Future<Output = Result<T, Problem>> + Send {
+    let is_json = is_json(request.headers().get(header::CONTENT_TYPE));
     let waits_for_leave = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();
-    let too_large = || Problem::new(Code::TooLarge, format!("Send a body of at most {limit} bytes."));
-    if body.size_hint().lower() > limit as u64 {
-        if !waits_for_leave {
-            discard(&mut body).await;
+    async move {
+        if !is_json {
+            return Err(Problem::new(Code::UnsupportedMediaType, "Send the body as application/json."));
         }
-        return Err(too_large());
-    }
-    let whole = tokio::time::timeout(timeout, read(&mut body, limit)).await.map_err(|_| {
-        let seconds = timeout.as_secs_f32();
-        Problem::new(Code::RequestTimeout, format!("Send the whole body within {seconds} seconds."))
-    })?;
-    match whole {
-        Ok(whole) => parse(&whole),
-        Err(Unread::TooLarge) => {
-            discard(&mut body).await;
-            Err(too_large())
+        let too_large = || Problem::new(Code::TooLarge, format!("Send a body of at most {limit} bytes."));
+        if body.size_hint().lower() > limit as u64 {
+            if !waits_for_leave {
+                discard(&mut body).await;
+            }
+            return Err(too_large());
         }
-        Err(Unread::Broken) => {
-            Err(Problem::malformed("The body ended early or isn't framed as HTTP/1.1 asks: send it again."))
+        let whole = tokio::time::timeout(timeout, read(&mut body, limit)).await.map_err(|_| {
+            let seconds = timeout.as_secs_f32();
+            Problem::new(Code::RequestTimeout, format!("Send the whole body within {seconds} seconds."))
+        })?;
+        match whole {
+            Ok(whole) => parse(&whole),
+            Err(Unread::TooLarge) => {
+                discard(&mut body).await;
+                Err(too_large())
+            }
+            Err(Unread::Broken) => Err(Problem::malformed(
+                "The body ended early or isn't framed as HTTP/1.1 asks: send it again.",
+            )),
         }
     }
 }

@@ -110,7 +110,7 @@ pub(crate) async fn place(
     key: Key,
     Json(body): Json<OrderBody>,
 ) -> Result<Response, Problem> {
-    let request = body.into_request(buyer, key)?;
+    let request = Arc::new(body.into_request(buyer, key)?);
     let Reply { outcome, replayed } = place_detached(&app, request).await?;
     match outcome {
         Outcome::Placed(order) => {
@@ -126,7 +126,7 @@ pub(crate) async fn place(
 }
 
 /// Places an order whether or not the client stays to hear of it.
-pub(crate) async fn place_detached(app: &Arc<App>, request: PlaceRequest) -> Result<Reply, Problem> {
+pub(crate) async fn place_detached(app: &Arc<App>, request: Arc<PlaceRequest>) -> Result<Reply, Problem> {
     // With its lines given, an order is in the engine's hands before the first await, and stays there: a task of
     // its own would add nothing. One from the cart has to read the cart's head first.
     if matches!(request.basket, Basket::Lines(_)) {

@@ -95,7 +95,7 @@ async fn try_commit(app: Arc<App>, request: Request) -> Result<Response, Problem
         pay_method,
         expected_total: None,
     };
-    let Reply { outcome, replayed } = place_detached(&app, request).await?;
+    let Reply { outcome, replayed } = place_detached(&app, request.into()).await?;
     match outcome {
         Outcome::Placed(order) => {
             let mut response = ok(&Committed { code: 0, errmsg: "The order is placed.", order_id: order.id });

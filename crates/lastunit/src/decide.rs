@@ -4,6 +4,7 @@
 //! same transaction. Whether one order is placed in a transaction or a thousand, it goes through here.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -11,7 +12,7 @@ use std::{
 use crate::{
     address::Address,
     catalogue::ShopSettings,
-    demand::{Demand, InvalidDemand},
+    demand::{Demand, DemandLine, InvalidDemand},
     ids::{IdempotencyKey, OrderId, ProductId, SkuId, UserId},
     money::Amount,
     order::{
@@ -145,7 +146,8 @@ pub fn decide(orders: &[PlaceOrder], seen: Seen) -> Decision {
         Batch { settings, stock: skus, carts, sold: BTreeMap::new(), cart_orders: BTreeMap::new() };
     let mut replies: Vec<Reply> = Vec::with_capacity(orders.len());
     // Which earlier order of this batch decided a key.
-    let mut decided: HashMap<(&UserId, Operation, &IdempotencyKey), usize> = HashMap::new();
+    let mut decided: HashMap<(&UserId, Operation, &IdempotencyKey), usize> =
+        HashMap::with_capacity(orders.len());
 
     for (at, (order, OrderSeen { kept, address })) in orders.iter().zip(per_order).enumerate() {
         let request = &order.request;
@@ -185,9 +187,9 @@ struct Batch {
 impl Batch {
     fn place(&mut self, order: &PlaceOrder, saved: Option<Address>) -> Outcome {
         let address = match &order.request.ship_to {
-            ShipTo::Given(address) => address.clone(),
+            ShipTo::Given(address) => Cow::Borrowed(address),
             ShipTo::Saved(_) => match saved {
-                Some(address) => address,
+                Some(address) => Cow::Owned(address),
                 None => return Outcome::Rejected(Rejection::AddressNotFound),
             },
         };
@@ -240,8 +242,14 @@ impl Batch {
         })
     }
 
-    /// The order as it would be placed, or why it isn't.
-    fn price(&self, order: &PlaceOrder, demand: &Demand, address: Address) -> Result<Order, Outcome> {
+    /// The order as it would be placed, or why it isn't. Nothing of an order is made before it is known that it can be: where
+    /// most are refused, they should cost little.
+    fn price(
+        &self,
+        order: &PlaceOrder,
+        demand: &Demand,
+        address: Cow<'_, Address>,
+    ) -> Result<Order, Outcome> {
         let request = &order.request;
         let on_sale = |sku_id| self.stock.get(&sku_id).filter(|sku| sku.on_sale);
         let missing: Vec<SkuId> =
@@ -250,28 +258,22 @@ impl Batch {
             return Err(Outcome::Refused(Refusal::SkuUnavailable { sku_ids: missing }));
         }
 
-        let mut lines = Vec::with_capacity(demand.lines().len());
+        let too_large = || Outcome::Rejected(Rejection::TotalTooLarge);
+        let priced = |wanted: &DemandLine| {
+            let sku = &self.stock[&wanted.sku_id];
+            Ok((sku, sku.price.checked_mul(wanted.count).ok_or_else(too_large)?))
+        };
         let mut short = Vec::new();
         let mut total_count = 0;
         let mut goods_amount = Amount::ZERO;
-        let too_large = || Outcome::Rejected(Rejection::TotalTooLarge);
         for wanted in demand.lines() {
-            let sku = &self.stock[&wanted.sku_id];
-            let amount = sku.price.checked_mul(wanted.count).ok_or_else(too_large)?;
+            let (sku, amount) = priced(wanted)?;
             goods_amount = goods_amount.checked_add(amount).ok_or_else(too_large)?;
             total_count += u64::from(wanted.count);
             if i64::from(wanted.count) > sku.stock {
                 let (sku_id, requested) = (wanted.sku_id, wanted.count);
                 short.push(ShortLine { sku_id, requested, available: sku.stock });
             }
-            lines.push(OrderLine {
-                sku_id: wanted.sku_id,
-                code: sku.code.clone(),
-                name: sku.name.clone(),
-                count: wanted.count,
-                unit_price: sku.price,
-                amount,
-            });
         }
         let freight = self.settings.freight_for(goods_amount);
         let total_amount = goods_amount.checked_add(freight).ok_or_else(too_large)?;
@@ -281,17 +283,28 @@ impl Batch {
         if request.expected_total.is_some_and(|expected| expected != total_amount) {
             return Err(Outcome::Refused(Refusal::TotalChanged { total_amount }));
         }
+        let line = |wanted: &DemandLine| {
+            let (sku, amount) = priced(wanted)?;
+            Ok(OrderLine {
+                sku_id: wanted.sku_id,
+                code: sku.code.clone(),
+                name: sku.name.clone(),
+                count: wanted.count,
+                unit_price: sku.price,
+                amount,
+            })
+        };
         Ok(Order {
             id: order.order_id,
             status: request.pay_method.first_status(),
             pay_method: request.pay_method,
-            lines,
+            lines: demand.lines().iter().map(line).collect::<Result<_, Outcome>>()?,
             total_count,
             goods_amount,
             freight,
             total_amount,
             currency: self.settings.currency,
-            address,
+            address: address.into_owned(),
             created_at: order.placed_at,
         })
     }

@@ -267,8 +267,8 @@ impl Engine {
 
     /// Places an order, or says why not. Once it is accepted, dropping the future doesn't stop it; with
     /// [`Basket::Lines`] that is at the future's first poll.
-    pub async fn place(&self, request: PlaceRequest) -> Result<Reply, PlaceError> {
-        let request = Arc::new(request);
+    pub async fn place(&self, request: impl Into<Arc<PlaceRequest>>) -> Result<Reply, PlaceError> {
+        let request = request.into();
         let mut cart = match request.basket {
             Basket::Lines(_) => CartSnapshot::NOT_NEEDED,
             Basket::Cart => self.read_cart(&request, CartReading::AsItStands).await?,

@@ -99,9 +99,11 @@ impl Contents {
 
 /// A number as Lastunit writes it. Of `7`, `07` and `+7` only the first is taken out when SKU 7 is ordered, so only
 /// that one may be ordered.
-fn exactly<T: FromStr + ToString>(bytes: &[u8]) -> Option<T> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    text.parse().ok().filter(|value: &T| value.to_string() == text)
+fn exactly<T: FromStr>(bytes: &[u8]) -> Option<T> {
+    if !bytes.iter().all(u8::is_ascii_digit) || (bytes.starts_with(b"0") && bytes.len() > 1) {
+        return None;
+    }
+    std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 /// A cart as it was read.

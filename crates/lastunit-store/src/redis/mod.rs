@@ -232,7 +232,7 @@ impl RedisCarts {
         let as_it_stands = match reading {
             CartReading::AsItStands => {
                 let OneCart { keys, deadline, .. } = self.one_cart(shop, user);
-                let kept = self.reads.as_it_stands(shop, user, keys, deadline).await?;
+                let kept = self.reads.as_it_stands(shop, keys, deadline).await?;
                 kept.applied_seq().map(|seq| (kept.contents, seq))
             }
             CartReading::CaughtUp => None,

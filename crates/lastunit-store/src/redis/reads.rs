@@ -48,10 +48,9 @@ struct Asked {
 
 struct Waiting {
     shop: ShopId,
-    user: UserId,
     keys: Keys,
-    /// Whether the database is asked for its orders, too.
-    with_orders: bool,
+    /// Whose orders the database is asked for, too.
+    orders_of: Option<UserId>,
     deadline: Instant,
     reply: oneshot::Sender<CartRead>,
 }
@@ -63,14 +62,8 @@ impl Reads {
     }
 
     /// What is in Redis.
-    pub async fn as_it_stands(
-        &self,
-        shop: ShopId,
-        user: &UserId,
-        keys: Keys,
-        deadline: Instant,
-    ) -> Result<Kept, Failed> {
-        self.read(shop, user, keys, false, deadline).await.map(|(kept, _)| kept)
+    pub async fn as_it_stands(&self, shop: ShopId, keys: Keys, deadline: Instant) -> Result<Kept, Failed> {
+        self.read(shop, keys, None, deadline).await.map(|(kept, _)| kept)
     }
 
     /// What is in Redis, and behind it how many orders the database has of the cart.
@@ -81,26 +74,18 @@ impl Reads {
         keys: &Keys,
         deadline: Instant,
     ) -> Result<(Kept, u64), Failed> {
-        let (kept, seq) = self.read(shop, user, keys.clone(), true, deadline).await?;
+        let (kept, seq) = self.read(shop, keys.clone(), Some(user.clone()), deadline).await?;
         seq.map(|seq| (kept, seq)).ok_or_else(|| StoreError::Internal("a cart too few".into()).into())
     }
 
-    async fn read(
-        &self,
-        shop: ShopId,
-        user: &UserId,
-        keys: Keys,
-        with_orders: bool,
-        deadline: Instant,
-    ) -> CartRead {
+    async fn read(&self, shop: ShopId, keys: Keys, orders_of: Option<UserId>, deadline: Instant) -> CartRead {
         let (reply, answer) = oneshot::channel();
         let begin = {
             let mut asked = self.asked.lock().expect("never poisoned: nothing panics while it is held");
             if asked.waiting.len() == MAX_WAITING {
                 return Err(Away("too many calls wait for their carts".into()).into());
             }
-            let user = user.clone();
-            asked.waiting.push(Waiting { shop, user, keys, with_orders, deadline, reply });
+            asked.waiting.push(Waiting { shop, keys, orders_of, deadline, reply });
             let begin = asked.tasks < self.max_reads;
             asked.tasks += usize::from(begin);
             begin
@@ -159,14 +144,14 @@ async fn answer(store: Arc<dyn Store>, carts: Arc<dyn CartService>, batch: Vec<W
     let users: Vec<UserId> = batch
         .iter()
         .zip(&kept)
-        .filter(|(waiting, kept)| waiting.with_orders && kept.is_ok())
-        .map(|(waiting, _)| waiting.user.clone())
+        .filter(|(_, kept)| kept.is_ok())
+        .filter_map(|(waiting, _)| waiting.orders_of.clone())
         .collect();
     let seqs = if users.is_empty() { Ok(Vec::new()) } else { store.cart_seqs(shop, &users).await };
     let mut seqs = seqs.map(Vec::into_iter);
     for (waiting, kept) in batch.into_iter().zip(kept) {
         let read = kept.map_err(Failed::from).and_then(|kept| match &mut seqs {
-            _ if !waiting.with_orders => Ok((kept, None)),
+            _ if waiting.orders_of.is_none() => Ok((kept, None)),
             Ok(seqs) => Ok((kept, seqs.next())),
             Err(error) => Err(error.clone().into()),
         });
