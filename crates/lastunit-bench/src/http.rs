@@ -134,6 +134,8 @@ impl Connection {
 
     async fn more(&mut self) -> Result<()> {
         ensure!(self.unread.len() <= MOST_BYTES, "an answer has more than {MOST_BYTES} bytes");
+        // Room for all of most answers.
+        self.unread.reserve(4096);
         ensure!(self.stream.read_buf(&mut self.unread).await? > 0, "the server closed the connection");
         Ok(())
     }
