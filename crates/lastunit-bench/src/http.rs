@@ -57,6 +57,12 @@ fn header<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a str> {
     std::str::from_utf8(found.value).ok()
 }
 
+/// Whether an answer may have so many bytes.
+fn limit(bytes: usize) -> Result<()> {
+    ensure!(bytes <= MOST_BYTES, "an answer has more than {MOST_BYTES} bytes");
+    Ok(())
+}
+
 /// A connection that is driven by whoever calls: a task of its own would be one more to wake for every answer. A call that is
 /// dropped before it is answered leaves it unusable; so drop it, too, which closes it.
 pub struct Connection {
@@ -133,7 +139,7 @@ impl Connection {
     }
 
     async fn more(&mut self) -> Result<()> {
-        ensure!(self.unread.len() <= MOST_BYTES, "an answer has more than {MOST_BYTES} bytes");
+        limit(self.unread.len())?;
         // Room for all of most answers.
         self.unread.reserve(4096);
         ensure!(self.stream.read_buf(&mut self.unread).await? > 0, "the server closed the connection");
@@ -151,10 +157,7 @@ impl Connection {
                 continue;
             };
             let length = usize::try_from(length)?;
-            ensure!(
-                body.len().saturating_add(length) <= MOST_BYTES,
-                "an answer has more than {MOST_BYTES} bytes"
-            );
+            limit(body.len().saturating_add(length))?;
             if length == 0 {
                 self.unread.advance(begins);
                 break;
@@ -201,7 +204,9 @@ impl Head {
         let body = if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             BodyLength::Known(0)
         } else if let Some(length) = header(parsed.headers, "content-length") {
-            BodyLength::Known(length.parse().context("an answer's length is no number")?)
+            let length = length.parse().context("an answer's length is no number")?;
+            limit(length)?;
+            BodyLength::Known(length)
         } else if header(parsed.headers, "transfer-encoding")
             .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
         {
@@ -209,9 +214,6 @@ impl Head {
         } else {
             bail!("an answer doesn't say how long it is");
         };
-        if let BodyLength::Known(length) = body {
-            ensure!(length <= MOST_BYTES, "an answer has more than {MOST_BYTES} bytes");
-        }
         let closes = header(parsed.headers, "connection").is_some_and(|it| it.eq_ignore_ascii_case("close"));
         let first_line = unread.iter().position(|&byte| byte == b'\n').map_or(ends, |at| at + 1);
         unread.advance(first_line);

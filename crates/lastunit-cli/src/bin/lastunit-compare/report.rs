@@ -91,12 +91,12 @@ impl Report {
         self.row(system, |workload| workload == Workload::Hot)
     }
 
-    fn sell_out(&self, system: System) -> Option<&Measured> {
-        self.row(system, |workload| matches!(workload, Workload::SellOut { crowd: None, .. }))
-    }
-
-    fn rush(&self, system: System) -> Option<&Measured> {
-        self.row(system, |workload| matches!(workload, Workload::SellOut { crowd: Some(_), .. }))
+    /// To a crowd, or to the buyers of the other workloads.
+    fn sell_out(&self, system: System, to_crowd: bool) -> Option<&Measured> {
+        self.row(
+            system,
+            |workload| matches!(workload, Workload::SellOut { crowd, .. } if crowd.is_some() == to_crowd),
+        )
     }
 
     /// The goals of whose both sides something was measured.
@@ -108,11 +108,11 @@ impl Report {
         let lines = self.hot(System::LastunitLines);
         let p99 =
             |ours: Option<&Measured>| Some(django?.median(|run| run.p99_ms) / ours?.median(|run| run.p99_ms));
-        let of_stock = |system| faster(self.sell_out(system), self.sell_out(OPTIMISTIC));
-        let in_a_rush = |system| faster(self.rush(system), self.rush(OPTIMISTIC));
+        let sold_out =
+            |system, to_crowd| faster(self.sell_out(system, to_crowd), self.sell_out(OPTIMISTIC, to_crowd));
         let refusal = |system| {
             let of = |part: fn(&lastunit_bench::sale::SellOut) -> f64| {
-                self.sell_out(system)
+                self.sell_out(system, false)
                     .map(|row| row.median(|run| run.sell_out.as_ref().map_or(f64::NAN, part)))
             };
             Some(of(|it| it.sale_p50_ms)? / of(|it| it.refusal_p50_ms)?)
@@ -139,22 +139,22 @@ impl Report {
             (
                 "selling out, PostgreSQL, carts in Redis: Django's optimistic view",
                 60.0,
-                of_stock(System::LastunitCarts),
+                sold_out(System::LastunitCarts, false),
             ),
             (
                 "selling out, PostgreSQL, lines in the call: Django's optimistic view",
                 60.0,
-                of_stock(System::LastunitLines),
+                sold_out(System::LastunitLines, false),
             ),
             (
                 "selling out to a crowd, PostgreSQL, carts in Redis: Django's optimistic view",
                 60.0,
-                in_a_rush(System::LastunitCarts),
+                sold_out(System::LastunitCarts, true),
             ),
             (
                 "selling out to a crowd, PostgreSQL, lines in the call: Django's optimistic view",
                 60.0,
-                in_a_rush(System::LastunitLines),
+                sold_out(System::LastunitLines, true),
             ),
             ("wait for a sale: wait for a refusal (carts in Redis)", 1.0, refusal(System::LastunitCarts)),
             ("wait for a sale: wait for a refusal (lines in the call)", 1.0, refusal(System::LastunitLines)),
